@@ -21,21 +21,27 @@ export const INVALID_REQUEST_CODES = [
   "method_not_allowed",
   "unauthenticated",
   "forbidden",
+  "self_approval",
+  "role_missing",
+  "binding_echo_required",
   "rate_limited",
 ] as const;
 
 /** Unknown things, and things that belong to another tenant: the same answer, so that neither can be probed. */
-export const NOT_FOUND_CODES = ["approval_not_found", "permit_not_found", "decision_not_found", "entry_not_found"] as const;
+export const NOT_FOUND_CODES = [
+  "approval_not_found",
+  "permit_not_found",
+  "decision_not_found",
+  "entry_not_found",
+] as const;
 
 /** It was true once, or is true of something else: used up, decided, expired, other content. */
 export const CONFLICT_CODES = [
   "proposal_conflict",
-  "approval_mismatch",
   "approval_not_pending",
-  "approval_expired",
+  "approval_changed",
   "already_reviewed",
   "binding_mismatch",
-  "binding_echo_required",
   "edit_refused",
   "execution_conflict",
   "execution_not_consumed",

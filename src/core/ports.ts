@@ -2,13 +2,17 @@
  * What the gate needs from the world, as contracts. Interfaces only: adapters implement them, main.ts wires them, and
  * one conformance suite holds every implementation to what is written here.
  */
-import type { ActorRef, Digest, EntityRef, Identity, Json, JsonObject, Tenant } from "./types.ts";
+import type { ErrorCode } from "./errors.ts";
+import type { ActorRef, Digest, EntityRef, Identity, Json, JsonObject, Mode, Outcome, Tenant } from "./types.ts";
 
 // ------------------------------------------------------------------------------------------------------- policy
 
 /** What an evaluation gave. A fault is a deny, whatever its code. */
 export type PolicyAnswer =
-  | { readonly kind: "result"; /** JSON text of the entrypoint's value, exactly as OPA prints it. */ readonly text: string }
+  | {
+      readonly kind: "result" /** JSON text of the entrypoint's value, exactly as OPA prints it. */;
+      readonly text: string;
+    }
   | { readonly kind: "undefined" }
   | { readonly kind: "fault"; readonly code: "policy_fault"; readonly message: string };
 
@@ -137,7 +141,11 @@ export interface ReviewApproval {
   /** The approval's version that the gate read and checked; another one means: read again. */
   readonly expectedVersion: number;
   /** A grant of edited arguments: replaces binding and subject, and drops grants given to what was there before. */
-  readonly edit?: { readonly bindingDigest: Digest; readonly argumentDigest: Digest; readonly subject: ApprovalSubject };
+  readonly edit?: {
+    readonly bindingDigest: Digest;
+    readonly argumentDigest: Digest;
+    readonly subject: ApprovalSubject;
+  };
 }
 
 /**
@@ -235,7 +243,12 @@ export type ReportExecutionResult =
 export interface StoreFact {
   readonly factId: string;
   readonly tenant: Tenant;
-  readonly kind: "approval_opened" | "approval_reviewed" | "approval_expired" | "permit_consumed" | "execution_reported";
+  readonly kind:
+    | "approval_opened"
+    | "approval_reviewed"
+    | "approval_expired"
+    | "permit_consumed"
+    | "execution_reported";
   readonly atMs: number;
   /** approval id, or permit id. */
   readonly subjectId: string;
@@ -275,7 +288,10 @@ export interface Store {
     readonly signal: AbortSignal;
   }): Promise<Approval | undefined>;
   /** Turns at most `limit` overdue pending or granted approvals of a tenant into expired ones; each is returned once, to one caller. */
-  expireApprovals(tenant: Tenant, limit: number): Promise<readonly { readonly approval: Approval; readonly factId: string }[]>;
+  expireApprovals(
+    tenant: Tenant,
+    limit: number,
+  ): Promise<readonly { readonly approval: Approval; readonly factId: string }[]>;
 
   /** Makes a permit consumable. Refuses (returns false) a jti that is there already. */
   issuePermit(record: PermitRecord): Promise<boolean>;
@@ -290,7 +306,11 @@ export interface Store {
   consumePermit(request: ConsumePermit): Promise<ConsumePermitResult & { readonly factId?: string }>;
   reportExecution(request: ReportExecution): Promise<ReportExecutionResult & { readonly factId?: string }>;
   /** Consumed and not reported, oldest first: outcome unknown. */
-  listUnknownExecutions(tenant: Tenant, limit: number, cursor?: string): Promise<{ readonly executions: readonly Execution[]; readonly cursor: string | undefined }>;
+  listUnknownExecutions(
+    tenant: Tenant,
+    limit: number,
+    cursor?: string,
+  ): Promise<{ readonly executions: readonly Execution[]; readonly cursor: string | undefined }>;
 
   /** The ledger holds these facts: forget them. */
   dropFacts(tenant: Tenant, factIds: readonly string[]): Promise<void>;
@@ -301,7 +321,9 @@ export interface Store {
   takeFacts(tenant: Tenant, olderThanMs: number, limit: number): Promise<readonly StoreFact[]>;
 
   /** Counts by status, for metrics: pending approvals, age of the oldest in milliseconds, unknown executions. */
-  countApprovals(tenant: Tenant): Promise<{ readonly pending: number; readonly oldestPendingMs: number; readonly unknownExecutions: number }>;
+  countApprovals(
+    tenant: Tenant,
+  ): Promise<{ readonly pending: number; readonly oldestPendingMs: number; readonly unknownExecutions: number }>;
 
   /** Round trip; throws UnavailableError. */
   ping(): Promise<void>;
@@ -366,7 +388,11 @@ export interface PermitSigner {
 
 export type PermitVerification =
   | { readonly kind: "verified"; readonly claims: JsonObject }
-  | { readonly kind: "refused"; readonly code: "bad_signature" | "unknown_key" | "wrong_type"; readonly message: string };
+  | {
+      readonly kind: "refused";
+      readonly code: "bad_signature" | "unknown_key" | "wrong_type";
+      readonly message: string;
+    };
 
 export interface PermitVerifier {
   /** Signature, key and type only; the claims are checked by core/permit.ts. One token has one accepted spelling. */
@@ -385,4 +411,27 @@ export interface Clock {
 export interface Randomness {
   /** 26 characters of Crockford base 32, sortable by time: a ULID. */
   ulid(): string;
+}
+
+/** What the gate tells whoever watches. Implementations must not throw, block or keep arguments. */
+export interface GateObserver {
+  decided(event: {
+    readonly tenant: Tenant;
+    readonly action: string;
+    /** What policy and approvals said, whatever the mode answered. */
+    readonly outcome: Outcome;
+    readonly mode: Mode;
+    readonly reasonCodes: readonly string[];
+    readonly seconds: number;
+    readonly evaluationSeconds: number;
+  }): void;
+  permitChecked(event: {
+    readonly tenant: Tenant;
+    readonly result: "valid" | ErrorCode;
+    readonly isConsumption: boolean;
+  }): void;
+  approvalChanged(event: { readonly tenant: Tenant; readonly status: ApprovalStatus }): void;
+  executionReported(event: { readonly tenant: Tenant; readonly status: "succeeded" | "failed" }): void;
+  /** Something failed that was not the answer to anybody: a background sweep, a fact that could not be dropped. */
+  failed(event: { readonly what: string; readonly error: Error }): void;
 }

@@ -1,0 +1,285 @@
+/**
+ * The check where the action runs.
+ *
+ * Order of effects: the store marks the use as spent and leaves a fact; the ledger records it; the executor is told it may
+ * run. A crash after the first step leaves a spent use with unknown outcome, which is listed until somebody reports it.
+ * INVARIANT (once): no path leads back from spent, so a crash, a retry or a lost answer never leads to a second run.
+ */
+import { createHash } from "node:crypto";
+import type { Caller } from "../core/caller.ts";
+import { sha256Digest } from "../core/digest.ts";
+import { ConflictError, HoldpointError, PermitError, UnavailableError } from "../core/errors.ts";
+import {
+  checkClaims,
+  PERMIT_CHARS_MAX,
+  type PermitClaims,
+  permitClaimsSchema,
+  type RealAction,
+} from "../core/permit.ts";
+import type { Approval, ConsumePermitResult } from "../core/ports.ts";
+import type { JsonObject, Mode } from "../core/types.ts";
+import { approvalRule, exactBinding, satisfies } from "./bind.ts";
+import { acceptsArguments } from "./envelope.ts";
+import { evaluate } from "./evaluate.ts";
+import type { PermitSubject } from "./issue-permit.ts";
+import { configuredMode } from "./options.ts";
+import type { GateContext } from "./ports.ts";
+import { consumptionKey, factEntry } from "./record.ts";
+import { recordTransition } from "./record-approval.ts";
+import { subjectTexts } from "./subject-texts.ts";
+
+export interface UsePermitRequest {
+  readonly caller: Caller;
+  readonly token: string;
+  readonly real: RealAction & { readonly arguments: JsonObject };
+  /** The audience that the executor says it is, where it says so. */
+  readonly audience: string | undefined;
+  readonly traceId: string;
+}
+
+export interface PermitUse {
+  readonly claims: PermitClaims;
+  readonly usesLeft: number;
+  /** Only a consumption has one. */
+  readonly executionId: string | undefined;
+}
+
+export type PermitAnswer =
+  | { readonly kind: "valid"; readonly mode: Mode; readonly use: PermitUse }
+  /** Observe mode: what enforce mode would have refused. */
+  | { readonly kind: "observed"; readonly mode: "observe"; readonly refusal: HoldpointError };
+
+/** Checks, and uses up nothing. @throws PermitError, UnavailableError */
+export function verifyPermit(gate: GateContext, request: UsePermitRequest): Promise<PermitAnswer> {
+  return underMode(gate, request, false, async () => {
+    const claims = await checkPermit(gate, request);
+    return { claims, usesLeft: await requireUnused(gate, claims), executionId: undefined };
+  });
+}
+
+/** Checks and uses up one use. @throws PermitError, UnavailableError */
+export function consumePermit(gate: GateContext, request: UsePermitRequest): Promise<PermitAnswer> {
+  return underMode(gate, request, true, async () => {
+    const claims = await checkPermit(gate, request);
+    requireUnrecorded(gate, claims);
+    return spend(gate, request, claims);
+  });
+}
+
+async function underMode(
+  gate: GateContext,
+  request: UsePermitRequest,
+  isConsumption: boolean,
+  act: () => Promise<PermitUse>,
+): Promise<PermitAnswer> {
+  const { tenant } = request.caller;
+  const mode = configuredMode(gate.options, tenant, request.real.action);
+  try {
+    const use = await act();
+    gate.observer.permitChecked({ tenant, result: "valid", isConsumption });
+    return { kind: "valid", mode, use };
+  } catch (error) {
+    if (!(error instanceof HoldpointError)) throw error;
+    gate.observer.permitChecked({ tenant, result: error.code, isConsumption });
+    const recording = isConsumption ? recordRefusal(gate, request, mode, error) : undefined;
+    if (mode === "enforce") {
+      await recording;
+      throw error;
+    }
+    recording?.catch((failure: Error) => gate.observer.failed({ what: "record an observed refusal", error: failure }));
+    return { kind: "observed", mode, refusal: error };
+  }
+}
+
+/** Every check up to "unused", in the order of DESIGN section 4. */
+async function checkPermit(gate: GateContext, request: UsePermitRequest): Promise<PermitClaims> {
+  const claims = await readClaims(gate, request.token);
+  const nowSeconds = Math.floor(gate.clock.now().getTime() / 1000);
+  const { tenant } = request.caller;
+  checkClaims(claims, request.real, { nowSeconds, tenant, audiences: audiencesOf(request) });
+  checkEnvelope(claims, request.real.arguments);
+  await checkLineage(gate, request, claims);
+  return claims;
+}
+
+async function readClaims(gate: GateContext, token: string): Promise<PermitClaims> {
+  if (token.length > PERMIT_CHARS_MAX)
+    throw new PermitError("bad_signature", "Permit is longer than any permit of ours");
+  const verification = await gate.verifier.verify(token);
+  if (verification.kind === "refused") throw new PermitError(verification.code, verification.message);
+  const parsed = permitClaimsSchema.safeParse(verification.claims);
+  if (!parsed.success)
+    throw new PermitError("wrong_type", "Permit is signed, but its claims are not those of a permit");
+  return parsed.data as unknown as PermitClaims;
+}
+
+function audiencesOf(request: UsePermitRequest): ReadonlySet<string> | undefined {
+  const { audience, caller } = request;
+  if (audience === undefined) return caller.audiences;
+  if (caller.audiences !== undefined && !caller.audiences.has(audience)) return new Set();
+  return new Set([audience]);
+}
+
+function checkEnvelope(claims: PermitClaims, args: JsonObject): void {
+  if (claims.envelope === undefined) return;
+  const fault = acceptsArguments(claims.envelope, args);
+  if (fault !== undefined) {
+    throw new PermitError("arguments_rejected", `Permit "${claims.jti}" does not cover these arguments: ${fault}`);
+  }
+}
+
+/** A policy that changed since the decision decides again (DESIGN invariant 4). */
+async function checkLineage(gate: GateContext, request: UsePermitRequest, claims: PermitClaims): Promise<void> {
+  const policy = gate.policy.status().active;
+  if (policy === undefined) {
+    throw new UnavailableError("policy_not_loaded", "No policy is loaded, so nothing may run");
+  }
+  if (claims.lineage.policy_digest === policy.digest) return;
+  const { tenant } = request.caller;
+  const record = await gate.store.readPermit(tenant, claims.jti);
+  if (record === undefined) throw unknownPermit(claims);
+  const subject = JSON.parse(record.subjectText) as PermitSubject;
+  const approval =
+    claims.lineage.approval_id === null ? undefined : await gate.store.readApproval(tenant, claims.lineage.approval_id);
+  const evaluation = evaluate(policy, gate.results, {
+    tenant,
+    action: subject.action,
+    arguments: request.real.arguments,
+    texts: { ...subjectTexts(subject), arguments: request.real.argumentsText },
+    approvalText: approval?.status === "granted" ? consumptionGrantText(approval) : "null",
+    time: gate.clock.now().toISOString(),
+  });
+  const isGrantEnough =
+    evaluation.verdict === "escalate" &&
+    approval?.status === "granted" &&
+    satisfies(approval.rule, approvalRule(evaluation.result!, gate.options)) &&
+    // An exact grant covers what it is bound to; for an envelope the signed schema was checked already.
+    (claims.envelope !== undefined ||
+      exactBinding({ ...subject, tenant }, evaluation.argumentsText) === approval.bindingDigest);
+  const isAllowed = !evaluation.isRewritten && (evaluation.verdict === "allow" || isGrantEnough);
+  if (isAllowed) return;
+  const codes = evaluation.reasons.map((reason) => reason.code).join(", ");
+  throw new PermitError(
+    "policy_changed",
+    `Policy changed since the decision, and no longer allows this action: ${codes}`,
+  );
+}
+
+function consumptionGrantText(approval: Approval): string {
+  const reviewers = approval.reviews.filter((review) => review.verdict === "grant").map((review) => review.reviewer.id);
+  return `{"id":"${approval.id}","reviewers":${JSON.stringify(reviewers)},"status":"granted"}`;
+}
+
+async function requireUnused(gate: GateContext, claims: PermitClaims): Promise<number> {
+  requireUnrecorded(gate, claims);
+  const record = await gate.store.readPermit(claims.tenant, claims.jti);
+  if (record === undefined) throw unknownPermit(claims);
+  if (record.usesLeft === 0) throw alreadyConsumed(claims);
+  const { approval_id } = claims.lineage;
+  if (approval_id !== null) {
+    const approval = await gate.store.readApproval(claims.tenant, approval_id);
+    if (approval?.status === "exhausted") throw alreadyConsumed(claims);
+    if (approval?.status !== "granted") throw revoked(claims, approval?.status ?? "absent");
+  }
+  return record.usesLeft;
+}
+
+/** What this sidecar recorded as used stays used, whatever a store that lost its last writes says (failover, restore). */
+function requireUnrecorded(gate: GateContext, claims: PermitClaims): void {
+  if (claims.uses === 1 && gate.ledger.find(consumptionKey(claims.tenant, claims.jti)) !== undefined) {
+    throw alreadyConsumed(claims);
+  }
+}
+
+async function spend(gate: GateContext, request: UsePermitRequest, claims: PermitClaims): Promise<PermitUse> {
+  const { tenant } = claims;
+  const { approval_id, decision_id, trace_id } = claims.lineage;
+  const result = await gate.store.consumePermit({
+    tenant,
+    jti: claims.jti,
+    approvalId: approval_id ?? undefined,
+    action: claims.action,
+    decisionId: decision_id,
+    traceId: trace_id,
+  });
+  if (result.kind !== "consumed") throw refusalOf(claims, result);
+  await recordTransition(gate, {
+    kind: "permit_consumed",
+    tenant,
+    traceId: trace_id,
+    factId: result.factId,
+    data: {
+      permit_id: claims.jti,
+      execution_id: result.executionId,
+      decision_id,
+      approval_id,
+      action: claims.action,
+      actor: claims.sub,
+      entity: claims.entity,
+      binding_digest: claims.binding_digest,
+      argument_digest: sha256Digest(request.real.argumentsText),
+      uses_left: result.usesLeft,
+      caller: request.caller.credentialId ?? null,
+      authenticated: request.caller.isAuthenticated,
+    },
+    keys: [consumptionKey(tenant, claims.jti)],
+  });
+  return { claims, usesLeft: result.usesLeft, executionId: result.executionId };
+}
+
+function refusalOf(claims: PermitClaims, result: Exclude<ConsumePermitResult, { kind: "consumed" }>): PermitError {
+  switch (result.kind) {
+    case "already_consumed":
+      return alreadyConsumed(claims);
+    case "expired":
+      return new PermitError("expired", `Cannot use permit "${claims.jti}": it expired by the store's clock`);
+    case "approval_revoked":
+      return result.status === "exhausted" ? alreadyConsumed(claims) : revoked(claims, result.status);
+    case "unknown_permit":
+      return unknownPermit(claims);
+  }
+}
+
+function alreadyConsumed(claims: PermitClaims): PermitError {
+  return new PermitError("already_consumed", `Cannot use permit "${claims.jti}": it has been used`);
+}
+
+function revoked(claims: PermitClaims, status: string): PermitError {
+  return new PermitError("approval_revoked", `Cannot use permit "${claims.jti}": its approval is ${status}`);
+}
+
+function unknownPermit(claims: PermitClaims): PermitError {
+  return new PermitError("unknown_permit", `Cannot use permit "${claims.jti}": the store does not know it`);
+}
+
+/** The attempt itself is evidence. A ledger that cannot take it changes nothing about the refusal. */
+async function recordRefusal(
+  gate: GateContext,
+  request: UsePermitRequest,
+  mode: Mode,
+  error: HoldpointError,
+): Promise<void> {
+  if (error instanceof ConflictError) return;
+  const entry = factEntry({
+    kind: "permit_refused",
+    tenant: request.caller.tenant,
+    traceId: request.traceId,
+    time: gate.clock.now().toISOString(),
+    data: {
+      code: error.code,
+      mode,
+      token_digest: `sha256:${createHash("sha256").update(request.token).digest("hex")}`,
+      action: request.real.action,
+      actor: request.real.actorId,
+      entity: request.real.entity,
+      argument_digest: sha256Digest(request.real.argumentsText),
+      caller: request.caller.credentialId ?? null,
+      authenticated: request.caller.isAuthenticated,
+    },
+  });
+  try {
+    await gate.ledger.append(entry);
+  } catch (failure) {
+    gate.observer.failed({ what: "record a refused permit", error: failure as Error });
+  }
+}

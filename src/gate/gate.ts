@@ -1,0 +1,84 @@
+/** The use cases behind one door. Edges translate a protocol into one of these calls and back; they decide nothing. */
+import type { Caller } from "../core/caller.ts";
+import { mayActAs } from "../core/caller.ts";
+import { NotFoundError } from "../core/errors.ts";
+import type { Approval, ApprovalPage, ApprovalStatus, Execution } from "../core/ports.ts";
+import type { Mode, Tenant } from "../core/types.ts";
+import { consumePermit, type PermitAnswer, type UsePermitRequest, verifyPermit } from "./consume-permit.ts";
+import { type DecideRequest, type DecisionAnswer, decide } from "./decide.ts";
+import { configuredMode, GATE_DEFAULTS, type GateOptions } from "./options.ts";
+import type { GateContext, GatePorts } from "./ports.ts";
+import { factEntry } from "./record.ts";
+import { type ReportRequest, reportExecution } from "./report-execution.ts";
+import { createResultCache } from "./result-cache.ts";
+import { type ReviewRequest, review } from "./review.ts";
+import { sweep } from "./sweep.ts";
+
+export interface Gate {
+  decide(request: DecideRequest): Promise<DecisionAnswer>;
+  review(request: ReviewRequest): Promise<Approval>;
+  readApproval(tenant: Tenant, id: string): Promise<Approval>;
+  /** The same for a caller, who may read what it could have proposed. */
+  readOwnApproval(caller: Caller, id: string): Promise<Approval>;
+  waitApproval(approval: Approval, waitMs: number, signal: AbortSignal): Promise<Approval>;
+  listApprovals(request: {
+    readonly tenant: Tenant;
+    readonly status: ApprovalStatus;
+    readonly limit: number;
+    readonly cursor?: string;
+  }): Promise<ApprovalPage>;
+  verifyPermit(request: UsePermitRequest): Promise<PermitAnswer>;
+  consumePermit(request: UsePermitRequest): Promise<PermitAnswer>;
+  reportExecution(request: ReportRequest): Promise<Execution>;
+  listUnknownExecutions(
+    tenant: Tenant,
+    limit: number,
+    cursor?: string,
+  ): Promise<{ readonly executions: readonly Execution[]; readonly cursor: string | undefined }>;
+  /** Something that concerns no tenant's action: a start, a policy that was activated or refused. */
+  recordEvent(kind: string, data: object): Promise<void>;
+  sweep(tenants: readonly Tenant[]): Promise<void>;
+  /** What configuration says for a tenant, before policy speaks; for answers that never reach policy. */
+  modeOf(tenant: Tenant, action?: string): Mode;
+}
+
+export function createGate(ports: GatePorts, options: Partial<GateOptions> = {}): Gate {
+  const gate: GateContext = { ...ports, options: { ...GATE_DEFAULTS, ...options }, results: createResultCache() };
+  return {
+    decide: (request) => decide(gate, request),
+    review: (request) => review(gate, request),
+    readApproval: (tenant, id) => readApproval(gate, tenant, id),
+    readOwnApproval: async (caller, id) => {
+      const approval = await readApproval(gate, caller.tenant, id);
+      if (!mayActAs(caller, approval.subject.actor.id)) throw notFound(id);
+      return approval;
+    },
+    waitApproval: async (approval, waitMs, signal) => {
+      const { tenant, id, version } = approval;
+      const changed = await gate.store.waitApproval({ tenant, id, version, waitMs, signal });
+      if (changed === undefined) throw notFound(id);
+      return changed;
+    },
+    listApprovals: (request) => gate.store.listApprovals(request),
+    verifyPermit: (request) => verifyPermit(gate, request),
+    consumePermit: (request) => consumePermit(gate, request),
+    reportExecution: (request) => reportExecution(gate, request),
+    listUnknownExecutions: (tenant, limit, cursor) => gate.store.listUnknownExecutions(tenant, limit, cursor),
+    recordEvent: async (kind, data) => {
+      const time = gate.clock.now().toISOString();
+      await gate.ledger.append(factEntry({ kind, tenant: "", traceId: "", time, data }));
+    },
+    sweep: (tenants) => sweep(gate, tenants),
+    modeOf: (tenant, action = "") => configuredMode(gate.options, tenant, action),
+  };
+}
+
+async function readApproval(gate: GateContext, tenant: Tenant, id: string): Promise<Approval> {
+  const approval = await gate.store.readApproval(tenant, id);
+  if (approval === undefined) throw notFound(id);
+  return approval;
+}
+
+function notFound(id: string): NotFoundError {
+  return new NotFoundError("approval_not_found", `No approval ${JSON.stringify(id)}`);
+}

@@ -1,0 +1,53 @@
+import type { Mode, Tenant } from "../core/types.ts";
+
+export interface GateOptions {
+  /** `iss` of permits: this sidecar's name. */
+  readonly issuer: string;
+  readonly mode: Mode;
+  readonly tenantModes: ReadonlyMap<Tenant, Mode>;
+  readonly actionModes: ReadonlyMap<string, Mode>;
+  /** Whether policy may turn an action of an enforcing tenant to observe. */
+  readonly policyMayObserve: boolean;
+  /** Audience of permits whose policy names none. */
+  readonly permitAudience: string;
+  readonly permitTtlSeconds: number;
+  /** Used where policy escalates and says nothing of its own. */
+  readonly approvalTtlSeconds: number;
+  readonly grantTtlSeconds: number;
+  /** Reviewers must repeat the binding digest of what they grant. */
+  readonly requireBindingEcho: boolean;
+  readonly pendingApprovalsMax: number;
+  /** What observe mode grants the ledger before it answers without it. */
+  readonly observeRecordWaitMs: number;
+}
+
+export const GATE_DEFAULTS: GateOptions = {
+  issuer: "holdpoint",
+  mode: "enforce",
+  tenantModes: new Map(),
+  actionModes: new Map(),
+  policyMayObserve: false,
+  permitAudience: "holdpoint",
+  permitTtlSeconds: 60,
+  approvalTtlSeconds: 3600,
+  grantTtlSeconds: 900,
+  requireBindingEcho: false,
+  pendingApprovalsMax: 10_000,
+  observeRecordWaitMs: 100,
+};
+
+/** The mode that configuration sets for one action of one tenant; the strictest of what it says. */
+export function configuredMode(options: GateOptions, tenant: Tenant, action: string): Mode {
+  const tenantMode = options.tenantModes.get(tenant) ?? options.mode;
+  return options.actionModes.get(action) ?? tenantMode;
+}
+
+/**
+ * Policy may always make an action stricter, and may relax it to observe only where configuration lets it (DESIGN section
+ * 4: it can never weaken a tenant that is set to enforce).
+ */
+export function effectiveMode(options: GateOptions, configured: Mode, fromPolicy: Mode | undefined): Mode {
+  if (fromPolicy === undefined || fromPolicy === configured) return configured;
+  if (fromPolicy === "enforce") return "enforce";
+  return options.policyMayObserve ? "observe" : configured;
+}
