@@ -15,6 +15,8 @@ export const TTL_SECONDS_MAX = 30 * 24 * 3600;
 /** Permits are short-lived: DESIGN section 1. */
 export const PERMIT_TTL_SECONDS_MAX = 3600;
 
+const NOT_ENFORCED = "not enforced by this version, so an action that asks for it is refused";
+
 const ttlSeconds = z.int().min(1).max(TTL_SECONDS_MAX);
 const key = z.string().min(1).max(512);
 
@@ -61,6 +63,9 @@ export const policyResultSchema = z
     rules: z.array(identifier).max(256).optional(),
   })
   .superRefine((result, context) => {
+    // Asking for a limit or a lock that nobody holds must not look like having one.
+    if ((result.limits?.length ?? 0) > 0) context.addIssue({ code: "custom", path: ["limits"], message: NOT_ENFORCED });
+    if (result.lock !== undefined) context.addIssue({ code: "custom", path: ["lock"], message: NOT_ENFORCED });
     if (result.outcome === "compute" && result.arguments === undefined) {
       context.addIssue({
         code: "custom",
@@ -95,8 +100,6 @@ export interface PolicyResult {
   /** Canonical text of `approval.envelope.schema`. */
   readonly envelopeSchemaText: string | undefined;
   readonly permit: NonNullable<ResultShape["permit"]> | undefined;
-  readonly limits: NonNullable<ResultShape["limits"]>;
-  readonly lock: ResultShape["lock"];
   readonly obligationsText: string;
   readonly mode: Mode | undefined;
   readonly contract: string | undefined;
@@ -139,8 +142,6 @@ function complete(body: ResultShape, reading: Reading): PolicyResult {
     envelopeSchemaText:
       schema === undefined ? undefined : canonicalMember(members.get("approval")!, "envelope", "schema"),
     permit: body.permit,
-    limits: body.limits ?? [],
-    lock: body.lock,
     obligationsText: members.get("obligations")?.canonical ?? "{}",
     mode: body.mode,
     contract: body.contract,
