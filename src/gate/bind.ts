@@ -1,8 +1,9 @@
 /** What an approval or a permit authorises: one binding, exact or an envelope (DESIGN sections 2.1 and 3). */
+import { granters } from "../core/approval-state.ts";
 import { type BindingParts, bindingText, envelopeBindingText } from "../core/compose.ts";
 import { canonicalData, sha256Digest } from "../core/digest.ts";
 import type { PolicyResult } from "../core/policy-result.ts";
-import type { ApprovalRule } from "../core/ports.ts";
+import type { Approval, ApprovalRule } from "../core/ports.ts";
 import type { ActorRef, Digest, EntityRef, JsonObject, Tenant } from "../core/types.ts";
 import type { Evaluation } from "./evaluate.ts";
 import type { GateOptions } from "./options.ts";
@@ -67,4 +68,10 @@ export function satisfies(given: ApprovalRule, asked: ApprovalRule): boolean {
   const hasRoles =
     asked.roles.length === 0 || (given.roles.length > 0 && given.roles.every((role) => asked.roles.includes(role)));
   return given.quorum >= asked.quorum && hasRoles;
+}
+
+/** `input.approval`: the grant that a decision may rest on, canonical. */
+export function grantText(approval: Approval): string {
+  const reviewers = JSON.stringify([...granters(approval.reviews)]);
+  return `{"id":"${approval.id}","reviewers":${reviewers},"status":"granted"}`;
 }

@@ -16,9 +16,9 @@ import {
   permitClaimsSchema,
   type RealAction,
 } from "../core/permit.ts";
-import type { Approval, ConsumePermitResult } from "../core/ports.ts";
+import type { ConsumePermitResult } from "../core/ports.ts";
 import type { JsonObject, Mode } from "../core/types.ts";
-import { approvalRule, exactBinding, satisfies } from "./bind.ts";
+import { approvalRule, exactBinding, grantText, satisfies } from "./bind.ts";
 import { acceptsArguments } from "./envelope.ts";
 import { evaluate } from "./evaluate.ts";
 import type { PermitSubject } from "./issue-permit.ts";
@@ -146,7 +146,7 @@ async function checkLineage(gate: GateContext, request: UsePermitRequest, claims
     action: subject.action,
     arguments: request.real.arguments,
     texts: { ...subjectTexts(subject), arguments: request.real.argumentsText },
-    approvalText: approval?.status === "granted" ? consumptionGrantText(approval) : "null",
+    approvalText: approval?.status === "granted" ? grantText(approval) : "null",
     time: gate.clock.now().toISOString(),
   });
   const isGrantEnough =
@@ -163,11 +163,6 @@ async function checkLineage(gate: GateContext, request: UsePermitRequest, claims
     "policy_changed",
     `Policy changed since the decision, and no longer allows this action: ${codes}`,
   );
-}
-
-function consumptionGrantText(approval: Approval): string {
-  const reviewers = approval.reviews.filter((review) => review.verdict === "grant").map((review) => review.reviewer.id);
-  return `{"id":"${approval.id}","reviewers":${JSON.stringify(reviewers)},"status":"granted"}`;
 }
 
 async function requireUnused(gate: GateContext, claims: PermitClaims): Promise<number> {

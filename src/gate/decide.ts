@@ -9,6 +9,8 @@
  *   5. sign and answer
  * INVARIANT (recorded): nothing is answered before step 4 is durable, unless the mode is observe.
  */
+
+import { granters } from "../core/approval-state.ts";
 import { authorizeProposal, type Caller, excludedReviewers } from "../core/caller.ts";
 import { sha256Digest } from "../core/digest.ts";
 import { ConflictError, NotFoundError, UnavailableError } from "../core/errors.ts";
@@ -17,7 +19,7 @@ import type { Approval, ApprovalSubject, LoadedPolicy } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
 import type { Digest, Mode, Outcome, Reason } from "../core/types.ts";
-import { approvalRule, exactBinding, grantBinding, satisfies, scopeOf } from "./bind.ts";
+import { approvalRule, exactBinding, grantBinding, grantText, satisfies, scopeOf } from "./bind.ts";
 import { acceptsArguments } from "./envelope.ts";
 import { type Evaluation, evaluate } from "./evaluate.ts";
 import { type PermitRequest, permitClaims, registerPermit, signPermit } from "./issue-permit.ts";
@@ -314,13 +316,8 @@ function concludeGranted(gate: GateContext, about: About, approval: Approval): C
   if (!isBound || !isSatisfied) {
     return denied(again, "approval_insufficient", "Policy now asks for more than what was granted", approval);
   }
-  return {
-    evaluation: marked,
-    outcome: "allow",
-    reasons: marked.reasons,
-    approval,
-    bindingDigest: approval.bindingDigest,
-  };
+  const reasons = [{ code: "approval_granted", message: grantedBy(approval) }, ...marked.reasons];
+  return { evaluation: marked, outcome: "allow", reasons, approval, bindingDigest: approval.bindingDigest };
 }
 
 /** Under an exact grant the arguments must be the granted ones to the letter; an envelope's schema must accept them. */
@@ -336,9 +333,8 @@ function markEdit(granted: Evaluation, proposed: Evaluation): Evaluation {
   return { ...granted, originalArgumentDigest, isRewritten: granted.argumentDigest !== originalArgumentDigest };
 }
 
-function grantText(approval: Approval): string {
-  const reviewers = approval.reviews.filter((review) => review.verdict === "grant").map((review) => review.reviewer.id);
-  return `{"id":"${approval.id}","reviewers":${JSON.stringify(reviewers)},"status":"granted"}`;
+function grantedBy(approval: Approval): string {
+  return `Granted by ${[...granters(approval.reviews)].join(", ")}`;
 }
 
 function denied(about: About, code: string, message: string, approval: Approval | undefined): Conclusion {

@@ -1,0 +1,58 @@
+# Everything here works on a fresh clone: each target installs or finds what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+ROOTS = rego/holdpoint $(wildcard rego/examples/*/)
+OPA = $(shell .tools/opa.sh)
+SOURCES = $(shell find src -type f)
+POLICIES = $(shell find rego -type f)
+
+.PHONY: help demo test build run policy lint format bench clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: build policy ## Run a scripted agent against the sidecar: nine endings
+	@node dist/demo/demo.js --bundle .build/bundle.tar.gz
+
+test: node_modules/.installed ## Run all Rego and TypeScript tests, on a real Redis
+	@.tools/redis.sh >/dev/null
+	@.tools/test-rego.sh
+	@npx --no-install vitest run
+
+build: dist/.built ## Compile TypeScript to dist/
+
+run: build policy ## Serve the example policies on 127.0.0.1:8282 (admin on 8283, no authentication)
+	HOLDPOINT_BUNDLE=.build/bundle.tar.gz HOLDPOINT_ADMIN_AUTH=none node dist/main.js serve
+
+policy: .build/bundle.tar.gz ## Compile the policies to .build/bundle.tar.gz
+
+lint: node_modules/.installed ## Check format, lint, types and policies
+	npx --no-install biome check .
+	npx --no-install tsc --noEmit -p tsconfig.json
+	.tools/lint-rego.sh
+
+format: node_modules/.installed ## Format everything
+	npx --no-install biome check --write .
+	$(OPA) fmt --write rego
+
+bench: build policy ## Measure against OPA's own server, Redis and single parts
+	@node dist-bench/run.js
+
+clean: ## Remove what was built
+	rm -rf dist .build node_modules .tools/bin
+
+node_modules/.installed: package.json package-lock.json
+	@echo "npm: installing" >&2
+	@.tools/npm.sh
+	@touch $@
+
+dist/.built: node_modules/.installed $(SOURCES)
+	@echo "tsc: compiling" >&2
+	@.tools/build.sh
+	@touch $@
+
+.build/bundle.tar.gz: $(POLICIES)
+	@mkdir -p .build
+	@echo "opa: compiling policies" >&2
+	@$(OPA) build -t wasm --capabilities rego/capabilities.json --ignore '*_test.rego' -o $@ $(ROOTS)

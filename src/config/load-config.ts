@@ -1,0 +1,195 @@
+/** One typed, frozen configuration from one YAML file and the environment; every fault is reported at once. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse, parseDocument } from "yaml";
+import { ConfigError, toError } from "../core/errors.ts";
+import { schemaFaults } from "../core/schema.ts";
+import type { Mode } from "../core/types.ts";
+import { type ApiKey, SETTINGS, type Setting, variableOf } from "./settings.ts";
+
+export interface Config {
+  readonly listen: string;
+  readonly admin_listen: string;
+  readonly bundle: string | undefined;
+  readonly entrypoint: string;
+  readonly mode: Mode;
+  readonly tenants: Readonly<Record<string, { readonly mode: Mode }>>;
+  readonly actions: Readonly<Record<string, { readonly mode: Mode }>>;
+  readonly policy_may_observe: boolean;
+  readonly data_dir: string;
+  readonly keys_dir: string;
+  readonly trusted_keys: readonly { kty: "OKP"; crv: "Ed25519"; x: string; kid: string }[];
+  readonly store: string;
+  readonly store_timeout_ms: number;
+  readonly redis_wait_replicas: number | undefined;
+  readonly auth: readonly ("none" | "api_key")[];
+  readonly admin_auth: readonly ("none" | "api_key")[];
+  readonly api_keys: readonly ApiKey[];
+  readonly issuer: string;
+  readonly permit_audience: string;
+  readonly permit_ttl_seconds: number;
+  readonly approval_ttl_seconds: number;
+  readonly grant_ttl_seconds: number;
+  readonly require_binding_echo: boolean;
+  readonly pending_approvals_max: number;
+  readonly ledger_durability: "durable" | "relaxed";
+  readonly ledger_queue_max: number;
+  readonly body_bytes_max: number;
+  readonly depth_max: number;
+  readonly batch_max: number;
+  readonly wait_seconds_max: number;
+  readonly connections_max: number;
+  readonly drain_seconds: number;
+  readonly workers: number;
+  readonly log_level: string;
+}
+
+/** Variables of ours that are no settings. */
+const OTHER_VARIABLES = new Set(["HOLDPOINT_CONFIG", "HOLDPOINT_VECTORS"]);
+
+/**
+ * @param path of the YAML file; undefined where there is none
+ * @param environment the variables; a variable wins over the file
+ * @throws ConfigError that lists every fault
+ */
+export function loadConfig(
+  path: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): Config {
+  const faults: string[] = [];
+  const file = path === undefined ? {} : flattened(readFile(path, faults));
+  faults.push(...unknownKeys(file), ...unknownVariables(environment));
+  const values: Record<string, unknown> = {};
+  for (const setting of SETTINGS)
+    values[setting.key.replaceAll(".", "_")] = readSetting(setting, file, environment, faults);
+  const config = values as unknown as Config;
+  if (faults.length === 0) faults.push(...contradictions(config));
+  if (faults.length > 0)
+    throw new ConfigError("config_invalid", `Cannot start: ${faults.length} fault(s) in the configuration`, faults);
+  return Object.freeze({ ...config, keys_dir: config.keys_dir ?? join(config.data_dir, "keys") });
+}
+
+function readFile(path: string, faults: string[]): Readonly<Record<string, unknown>> {
+  try {
+    const document = parseDocument(readFileSync(path, "utf8"), { uniqueKeys: true, maxAliasCount: 0 } as object);
+    if (document.errors.length > 0) throw document.errors[0];
+    const value: unknown = document.toJS() ?? {};
+    if (typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
+    faults.push(`${path}: expected a mapping of settings`);
+  } catch (thrown) {
+    faults.push(`${path}: ${toError(thrown).message.split("\n")[0]}`);
+  }
+  return {};
+}
+
+/** `ledger: {durability: …}` is the setting `ledger.durability`. */
+function flattened(file: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const groups = new Set(SETTINGS.filter(({ key }) => key.includes(".")).map(({ key }) => key.split(".")[0]!));
+  return Object.fromEntries(
+    Object.entries(file).flatMap(([key, value]) =>
+      groups.has(key) && typeof value === "object" && value !== null
+        ? Object.entries(value).map(([inner, innerValue]) => [`${key}.${inner}`, innerValue])
+        : [[key, value]],
+    ),
+  );
+}
+
+function unknownKeys(file: Readonly<Record<string, unknown>>): string[] {
+  const known = new Set(SETTINGS.map((setting) => setting.key));
+  return Object.keys(file)
+    .filter((key) => !known.has(key))
+    .map((key) => `${key}: unknown setting${suggestion(key, [...known])}`);
+}
+
+function unknownVariables(environment: Readonly<Record<string, string | undefined>>): string[] {
+  const known = new Set(SETTINGS.map((setting) => variableOf(setting.key)));
+  return Object.keys(environment)
+    .filter((name) => name.startsWith("HOLDPOINT_") && !known.has(name) && !OTHER_VARIABLES.has(name))
+    .map((name) => `${name}: unknown variable${suggestion(name, [...known])}`);
+}
+
+function suggestion(word: string, known: readonly string[]): string {
+  const nearest = known
+    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .sort((a, b) => a.distance - b.distance)[0];
+  return nearest !== undefined && nearest.distance <= Math.max(2, word.length / 4)
+    ? `, did you mean ${nearest.name}?`
+    : "";
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substituted = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substituted, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+function readSetting(
+  setting: Setting,
+  file: Readonly<Record<string, unknown>>,
+  environment: Readonly<Record<string, string | undefined>>,
+  faults: string[],
+): unknown {
+  const variable = variableOf(setting.key);
+  const text = environment[variable];
+  const isFromVariable = text !== undefined && text !== "";
+  const given = isFromVariable ? scalarOf(text, setting) : file[setting.key];
+  const parsed = setting.schema.safeParse(given ?? undefined);
+  if (parsed.success) return parsed.data;
+  const name = isFromVariable ? variable : setting.key;
+  for (const fault of schemaFaults(parsed.error)) faults.push(`${name}${fault.pointer}: ${fault.message}`);
+  return undefined;
+}
+
+/** Variables are texts: one that its setting takes as it stands is left alone, any other is read as YAML. */
+function scalarOf(text: string, setting: Setting): unknown {
+  if (setting.schema.safeParse(text).success) return text;
+  try {
+    return parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function contradictions(config: Config): string[] {
+  const faults: string[] = [];
+  if (config.auth.includes("none") && !isLocal(config.listen)) {
+    faults.push(`auth: "none" is for loopback and Unix sockets, and listen is ${config.listen}`);
+  }
+  if (config.admin_auth.includes("none") && !isLocal(config.admin_listen)) {
+    faults.push(`admin_auth: "none" is for loopback and Unix sockets, and admin_listen is ${config.admin_listen}`);
+  }
+  if (config.listen === config.admin_listen && !config.listen.endsWith(":0"))
+    faults.push("admin_listen: the same address as listen");
+  faults.push(
+    ...repeated(
+      config.api_keys.map((key) => key.id),
+      "api_keys: id",
+    ),
+  );
+  faults.push(
+    ...repeated(
+      config.api_keys.map((key) => key.sha256),
+      "api_keys: sha256",
+    ),
+  );
+  return faults;
+}
+
+function repeated(values: readonly string[], what: string): string[] {
+  const seen = new Set<string>();
+  const twice = new Set(values.filter((value) => seen.size === seen.add(value).size));
+  return [...twice].map((value) => `${what} ${value} stands twice`);
+}
+
+export function isLocal(address: string): boolean {
+  if (address.startsWith("unix:")) return true;
+  const host = address.slice(0, address.lastIndexOf(":"));
+  return host === "localhost" || host === "[::1]" || /^127(\.[0-9]{1,3}){3}$/.test(host);
+}

@@ -1,0 +1,94 @@
+/** The two listeners: the decision port for agents and executors, the admin port for reviewers and operators. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import express, { type Express, type NextFunction, type Request, type Response, type Router } from "express";
+import { HoldpointError, InvalidRequestError, type NotFoundError } from "../core/errors.ts";
+import type { Ledger } from "../core/ports.ts";
+import { approvalRoutes, ownApprovalRoutes } from "./approval-routes.ts";
+import { decisionRoutes, type Handler } from "./decision-routes.ts";
+import { type HttpContext, traceIdOf } from "./exchange.ts";
+import { executionRoutes } from "./execution-routes.ts";
+import { ledgerRoutes } from "./ledger-routes.ts";
+import { commonRoutes, type Operations, operationRoutes } from "./operation-routes.ts";
+import { problemOf, sendProblem } from "./problem.ts";
+
+export interface ServerOptions {
+  readonly connectionsMax: number;
+}
+
+/** How long a client may take over its headers and over its whole request; slow ones are cut off. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+const HEADER_BYTES_MAX = 16 * 1024;
+
+/** Where a path's answers say what they mean for an action. */
+const DECISION_PATH = /^\/v1\/(decisions|permits|executions)(\/|$)/;
+
+export function createDecisionServer(http: HttpContext, operations: Operations, options: ServerOptions): Server {
+  const app = createApp(http, [commonRoutes(operations), ownApprovalRoutes(http)]);
+  return createListener(decisionRoutes(http), app, options);
+}
+
+export function createAdminServer(
+  http: HttpContext,
+  operations: Operations,
+  options: ServerOptions & { readonly ledger: Ledger },
+): Server {
+  const app = createApp(http, [
+    commonRoutes(operations),
+    operationRoutes(http, operations),
+    approvalRoutes(http),
+    executionRoutes(http),
+    ledgerRoutes(http, options.ledger),
+  ]);
+  return createListener(decisionRoutes(http), app, options);
+}
+
+function createListener(fastLane: ReadonlyMap<string, Handler>, app: Express, options: ServerOptions): Server {
+  const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
+    const handler = fastLane.get(`${request.method} ${request.url}`);
+    if (handler === undefined) app(request, response);
+    else void handler(request, response);
+  });
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+  server.maxConnections = options.connectionsMax;
+  return server;
+}
+
+function createApp(http: HttpContext, routers: readonly Router[]): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.set("query parser", false);
+  app.set("case sensitive routing", true);
+  app.set("strict routing", true);
+  for (const router of routers) app.use(router);
+  app.use((request: Request) => {
+    const fastLane = decisionRoutes(http);
+    const hasOtherMethod = fastLane.has(`POST ${request.path}`) && request.method !== "POST";
+    if (hasOtherMethod) {
+      throw new InvalidRequestError("method_not_allowed", `${request.path} takes POST, not ${request.method}`);
+    }
+    throw new InvalidRequestError("route_not_found", `No route ${request.method} ${request.path}`);
+  });
+  app.use((thrown: unknown, request: Request, response: Response, _next: NextFunction) =>
+    answerError(http, thrown, request, response),
+  );
+  return app;
+}
+
+function answerError(http: HttpContext, thrown: unknown, request: IncomingMessage, response: ServerResponse): void {
+  const error = malformedUrl(thrown) ?? thrown;
+  if (!(error instanceof HoldpointError)) http.onInternalError(error as Error);
+  const mode = DECISION_PATH.test(request.url ?? "") ? http.gate.modeOf("") : undefined;
+  sendProblem(response, problemOf(error, { mode, traceId: traceIdOf(request) }));
+}
+
+/** Express says so of a path that cannot be decoded. */
+function malformedUrl(thrown: unknown): NotFoundError | InvalidRequestError | undefined {
+  return thrown instanceof URIError
+    ? new InvalidRequestError("invalid_request", "The path is not well-formed")
+    : undefined;
+}

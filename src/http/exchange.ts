@@ -1,0 +1,63 @@
+/** One request and its answer, as every route sees them. */
+import { randomBytes } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { InvalidRequestError } from "../core/errors.ts";
+import type { ReadLimits } from "../core/read-json.ts";
+import { parseTraceparent } from "../core/trace.ts";
+import type { Gate } from "../gate/gate.ts";
+import type { Authenticator } from "./authenticate.ts";
+
+export interface HttpLimits extends ReadLimits {
+  readonly batchMax: number;
+  readonly waitMsMax: number;
+}
+
+export interface HttpContext {
+  readonly gate: Gate;
+  readonly authenticator: Authenticator;
+  readonly limits: HttpLimits;
+  /** Internal errors, for the log. */
+  readonly onInternalError: (error: Error) => void;
+}
+
+export function traceIdOf(request: IncomingMessage): string {
+  const header = request.headers.traceparent;
+  const given = typeof header === "string" ? parseTraceparent(header) : undefined;
+  return given ?? randomBytes(16).toString("hex");
+}
+
+export function sendText(response: ServerResponse, status: number, text: string, type = "application/json"): void {
+  response.writeHead(status, {
+    "content-type": type,
+    "content-length": Buffer.byteLength(text),
+    "cache-control": "no-store",
+  });
+  response.end(text);
+}
+
+export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
+  sendText(response, status, JSON.stringify(value));
+}
+
+/** One value of a query parameter; twice the same parameter is refused, as readers would disagree on it. */
+export function queryValue(query: URLSearchParams, name: string): string | undefined {
+  const values = query.getAll(name);
+  if (values.length > 1) throw new InvalidRequestError("invalid_request", `Query parameter ${name} stands twice`);
+  return values[0];
+}
+
+export function queryOf(request: IncomingMessage): URLSearchParams {
+  const url = request.url ?? "/";
+  const mark = url.indexOf("?");
+  return new URLSearchParams(mark === -1 ? "" : url.slice(mark + 1));
+}
+
+/** A page size: 1 to `max`. */
+export function queryLimit(query: URLSearchParams, fallback: number, max: number): number {
+  const text = queryValue(query, "limit");
+  if (text === undefined) return fallback;
+  const limit = /^[0-9]{1,6}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(limit >= 1 && limit <= max))
+    throw new InvalidRequestError("invalid_request", `Query parameter limit: expected 1 to ${max}`);
+  return limit;
+}

@@ -1,0 +1,172 @@
+/**
+ * Prometheus metrics (prom-client). Label sets are bounded: what callers name (actions, reason codes) gets a label of its
+ * own up to a number, and is counted under "other" past it. Children are made once; a request only increments them.
+ */
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { GateObserver, LoadedPolicy } from "../core/ports.ts";
+
+export const LABEL_VALUES_MAX = 200;
+
+const LATENCY_BUCKETS = [
+  0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+const EVALUATION_BUCKETS = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1];
+
+export interface Metrics extends GateObserver {
+  readonly registry: Registry;
+  storeFailed(): void;
+  ledgerCommitted(seconds: number, entries: number): void;
+  ledgerSize(size: number): void;
+  policyLoaded(policy: LoadedPolicy): void;
+  policyFailed(): void;
+  approvalsCounted(of: {
+    readonly pending: number;
+    readonly oldestPendingMs: number;
+    readonly unknownExecutions: number;
+  }): void;
+}
+
+export function createMetrics(onFailure: (what: string, error: Error) => void): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const decisions = cached(
+    new Counter({
+      name: "holdpoint_decisions_total",
+      help: "Decisions by what policy and approvals said, the mode, the action and the first reason",
+      labelNames: ["outcome", "mode", "action", "reason"],
+      registers,
+    }),
+  );
+  const latency = new Histogram({
+    name: "holdpoint_decision_duration_seconds",
+    help: "From a read proposal to a recorded decision",
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
+  const evaluation = new Histogram({
+    name: "holdpoint_evaluation_duration_seconds",
+    help: "Evaluation of policy, all rounds",
+    buckets: EVALUATION_BUCKETS,
+    registers,
+  });
+  const permitChecks = cached(
+    new Counter({
+      name: "holdpoint_permit_checks_total",
+      help: "Permit checks by result",
+      labelNames: ["result", "use"],
+      registers,
+    }),
+  );
+  const approvals = cached(
+    new Counter({
+      name: "holdpoint_approvals_total",
+      help: "Approvals by the state they came to",
+      labelNames: ["status"],
+      registers,
+    }),
+  );
+  const executions = cached(
+    new Counter({ name: "holdpoint_executions_total", help: "Reported executions", labelNames: ["status"], registers }),
+  );
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
+  const pending = gauge("holdpoint_approvals_pending", "Approvals that wait for a reviewer");
+  const oldest = gauge("holdpoint_approvals_oldest_pending_seconds", "Age of the oldest of them");
+  const unknown = gauge("holdpoint_executions_unknown", "Consumed permits whose outcome nobody reported");
+  const ledgerSize = gauge("holdpoint_ledger_entries", "Entries in this sidecar's ledger");
+  const lastLoad = gauge("holdpoint_policy_last_load_timestamp_seconds", "When the active policy was loaded");
+  const commit = new Histogram({
+    name: "holdpoint_ledger_commit_duration_seconds",
+    help: "One durable commit of the ledger",
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
+  const committed = new Counter({
+    name: "holdpoint_ledger_committed_entries_total",
+    help: "Entries committed",
+    registers,
+  });
+  const storeErrors = new Counter({ name: "holdpoint_store_errors_total", help: "Store calls that failed", registers });
+  const loadErrors = new Counter({
+    name: "holdpoint_policy_load_errors_total",
+    help: "Bundles that were refused",
+    registers,
+  });
+  const failures = new Counter({
+    name: "holdpoint_background_failures_total",
+    help: "Failures that were nobody's answer",
+    registers,
+  });
+  const policyInfo = new Gauge({
+    name: "holdpoint_policy_info",
+    help: "The active policy; always 1",
+    labelNames: ["digest", "revision", "entrypoint"],
+    registers,
+  });
+  const actionLabel = boundedLabel();
+  const reasonLabel = boundedLabel();
+  return {
+    registry,
+    decided(event) {
+      const reason = event.reasonCodes[0];
+      const reasonText = reason === undefined ? "none" : reasonLabel(reason);
+      decisions(event.outcome, event.mode, actionLabel(event.action), reasonText).inc();
+      latency.observe(event.seconds);
+      evaluation.observe(event.evaluationSeconds);
+    },
+    permitChecked: ({ result, isConsumption }) => permitChecks(result, isConsumption ? "consume" : "verify").inc(),
+    approvalChanged: ({ status }) => approvals(status).inc(),
+    executionReported: ({ status }) => executions(status).inc(),
+    failed({ what, error }) {
+      failures.inc();
+      onFailure(what, error);
+    },
+    storeFailed: () => storeErrors.inc(),
+    ledgerCommitted(seconds, entries) {
+      commit.observe(seconds);
+      committed.inc(entries);
+    },
+    ledgerSize: (size) => ledgerSize.set(size),
+    policyLoaded(policy) {
+      policyInfo.reset();
+      policyInfo.set({ digest: policy.digest, revision: policy.revision, entrypoint: policy.entrypoint }, 1);
+      lastLoad.set(policy.loadedAt.getTime() / 1000);
+    },
+    policyFailed: () => loadErrors.inc(),
+    approvalsCounted(of) {
+      pending.set(of.pending);
+      oldest.set(of.oldestPendingMs / 1000);
+      unknown.set(of.unknownExecutions);
+    },
+  };
+}
+
+/** Children by their label values, in the order of the counter's names. */
+function cached(counter: Counter): (...values: string[]) => Counter.Internal {
+  const children = new Map<string, Counter.Internal>();
+  return (...values) => {
+    const key = values.join("\u0000");
+    let child = children.get(key);
+    if (child === undefined) {
+      child = counter.labels(...values);
+      children.set(key, child);
+    }
+    return child;
+  };
+}
+
+/** The first names are themselves, later ones are "other". */
+function boundedLabel(): (value: string) => string {
+  const known = new Set<string>();
+  return (value) => {
+    if (known.has(value)) return value;
+    if (known.size >= LABEL_VALUES_MAX) return "other";
+    known.add(value);
+    return value;
+  };
+}
+
+/** One answer from the metrics of several processes. */
+export function aggregate(reports: readonly object[]): Promise<string> {
+  return AggregatorRegistry.aggregate(reports as object[]).metrics();
+}
