@@ -1,0 +1,70 @@
+-- Spends one use of a permit and of its approval, and puts the execution on record as unknown: all in one step.
+-- KEYS: 1 permit, 2 approval (or 1 again for none), 3 executions, 4 unknown, 5 status:granted, 6 due:granted, 7 status:exhausted,
+--       8 purge, 9 facts, 10 facts-due
+-- ARGV: 1 tenant, 2 permit id, 3 approval id ("" for none), 4 prefix of execution ids, 5 action, decision and trace id as JSON members,
+--       6 retention ms, 7 channel
+-- Replies: {"consumed", execution id, uses left, now ms, fact id} | {"unknown_permit"} | {"already_consumed"} | {"expired"}
+--          | {"approval_revoked", status} | {"corrupt"}
+--
+-- INVARIANT: the run of the server that issued a permit is the only one that lets it be consumed. After a restart or a failover
+-- the new run may have lost the use and kept the permit; it cannot tell, so its answer is no.
+local function integer(number) return string.format("%.0f", number) end
+
+local p = redis.call("HMGET", KEYS[1], "tenant", "approval", "uses", "left", "expires", "run")
+if not p[1] then return { "unknown_permit" } end
+for i = 1, 6 do
+  if not p[i] then return { "corrupt" } end
+end
+if p[1] ~= ARGV[1] or p[2] ~= ARGV[3] then return { "unknown_permit" } end
+local uses, left = tonumber(p[3]), tonumber(p[4])
+if left < 1 then return { "already_consumed" } end
+local info = redis.call("INFO", "server", "replication")
+local run = string.match(info, "run_id:(%x+)") .. ":" .. string.match(info, "master_replid:(%x+)")
+if p[6] ~= run then return { "unknown_permit" } end
+local time = redis.call("TIME")
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if tonumber(p[5]) <= now then return { "expired" } end
+
+local a
+if ARGV[3] ~= "" then
+  a = redis.call("HMGET", KEYS[2], "id", "status", "uses_left", "expires", "version", "created")
+  if not a[1] then return { "approval_revoked", "absent" } end
+  for i = 1, 6 do
+    if not a[i] then return { "corrupt" } end
+  end
+  local is_open = a[2] == "pending" or a[2] == "granted"
+  if is_open and tonumber(a[4]) <= now then return { "approval_revoked", "expired" } end
+  if a[2] ~= "granted" then return { "approval_revoked", a[2] } end
+  if tonumber(a[3]) < 1 then return { "approval_revoked", "exhausted" } end
+end
+
+local use = integer(uses - left + 1)
+local execution_id = ARGV[4] .. use
+local now_text = integer(now)
+local retained_until = integer(now + tonumber(ARGV[6]))
+left = left - 1
+redis.call("HSET", KEYS[1], "left", integer(left))
+if a then
+  local uses_left = tonumber(a[3]) - 1
+  redis.call("HSET", KEYS[2], "uses_left", integer(uses_left), "version", integer(tonumber(a[5]) + 1))
+  if uses_left == 0 then
+    local member = string.format("%015.0f", tonumber(a[6])) .. ":" .. a[1]
+    redis.call("HSET", KEYS[2], "status", "exhausted")
+    redis.call("ZREM", KEYS[5], member)
+    redis.call("ZREM", KEYS[6], member)
+    redis.call("ZADD", KEYS[7], 0, member)
+    redis.call("ZADD", KEYS[8], retained_until, member)
+    redis.call("PEXPIREAT", KEYS[2], retained_until)
+  end
+  redis.call("PUBLISH", ARGV[7], ARGV[1] .. " " .. a[1])
+end
+local about = '"consumedAtMs":' .. now_text .. "," .. ARGV[5]
+redis.call("HSET", KEYS[3], "uses", p[3], use, about)
+redis.call("PEXPIREAT", KEYS[3], retained_until)
+redis.call("ZADD", KEYS[4], 0, string.format("%015.0f", now) .. ":" .. execution_id)
+local approval_id = ARGV[3] == "" and "" or ',"approvalId":"' .. ARGV[3] .. '"'
+redis.call("HSET", KEYS[9], execution_id, '{"factId":"' .. execution_id .. '","tenant":"' .. ARGV[1] .. '","kind":"permit_consumed","atMs":' .. now_text
+  .. ',"subjectId":"' .. ARGV[2] .. '","payload":{"execution":{"executionId":"' .. execution_id .. '","jti":"' .. ARGV[2] .. '","tenant":"' .. ARGV[1]
+  .. '","status":"unknown",' .. about .. "}" .. approval_id .. ',"usesLeft":' .. integer(left) .. "}}")
+redis.call("ZADD", KEYS[10], now_text, execution_id)
+return { "consumed", execution_id, integer(left), now_text, execution_id }

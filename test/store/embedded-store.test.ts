@@ -1,0 +1,4 @@
+import { conformance } from "./conformance.ts";
+import { embeddedHarness } from "./harnesses.ts";
+
+conformance("embedded store", embeddedHarness);

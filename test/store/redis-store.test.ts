@@ -1,0 +1,4 @@
+import { conformance } from "./conformance.ts";
+import { redisHarness } from "./harnesses.ts";
+
+conformance("redis store", redisHarness);
