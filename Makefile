@@ -36,8 +36,10 @@ format: node_modules/.installed ## Format everything
 	npx --no-install biome check --write .
 	$(OPA) fmt --write rego
 
-bench: build policy ## Measure against OPA's own server, Redis and single parts
-	@node dist-bench/run.js
+bench: build policy ## Measure against OPA's own server, Redis and single parts (BENCH_ONLY=http,redis,…)
+	@npx --no-install tsc -p tsconfig.bench.json
+	@.tools/build.sh .build/js/src
+	@node .build/js/test/bench/run.js
 
 clean: ## Remove what was built
 	rm -rf dist .build node_modules .tools/bin

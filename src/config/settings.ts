@@ -117,8 +117,8 @@ export const SETTINGS: readonly Setting[] = [
     z
       .string()
       .regex(
-        /^(embedded|rediss?(\+sentinel|\+cluster)?:\/\/.+)$/,
-        "expected embedded, redis://, rediss://, redis+sentinel:// or redis+cluster://",
+        /^(embedded|rediss?:\/\/.+|redis\+(unix|sentinel|cluster):\/\/.+)$/,
+        "expected embedded, redis://, rediss://, redis+unix://, redis+sentinel:// or redis+cluster://",
       )
       .default("embedded"),
     "Shared state",

@@ -23,7 +23,26 @@ export const READ_LIMITS: ReadLimits = { bytesMax: 256 * 1024, depthMax: 64 };
 export interface Reading {
   readonly value: Json;
   readonly canonical: string;
-  readonly members: ReadonlyMap<string, Reading> | undefined;
+  readonly members: Members | undefined;
+}
+
+/** The members of one object. Few are ever looked up, so a list that costs nothing to make beats a map. */
+export class Members {
+  readonly #keys: readonly string[];
+  readonly #readings: readonly Reading[];
+
+  constructor(keys: readonly string[], readings: readonly Reading[]) {
+    this.#keys = keys;
+    this.#readings = readings;
+  }
+
+  get(key: string): Reading | undefined {
+    return this.#readings[this.#keys.indexOf(key)];
+  }
+
+  has(key: string): boolean {
+    return this.#keys.includes(key);
+  }
 }
 
 /** Members are kept for objects at depth 1 and 2: enough for `action.arguments`, cheap enough for every request. */
@@ -93,7 +112,7 @@ class Reader {
   #depth = 0;
   /** The canonical text of the value read last; members likewise. */
   #canonical = "";
-  #members: ReadonlyMap<string, Reading> | undefined;
+  #members: Members | undefined;
   /** Key or index being read, by depth; only looked at when something is wrong. */
   readonly #path: (string | number)[] = [];
 
@@ -256,12 +275,12 @@ class Reader {
   #object(): Json {
     this.#enter();
     const depth = this.#depth;
-    const members = depth <= MEMBERS_DEPTH_MAX ? new Map<string, Reading>() : undefined;
+    const readings: Reading[] | undefined = depth <= MEMBERS_DEPTH_MAX ? [] : undefined;
     const object: Record<string, Json> = {};
     const keys: string[] = [];
     const texts: string[] = [];
     let isSorted = true;
-    let joined = "";
+    let last = "";
     if (this.#space() === CLOSE_BRACE) this.#at++;
     else {
       for (;;) {
@@ -274,14 +293,13 @@ class Reader {
         if (this.#space() !== COLON) throw this.#malformed("expected :");
         this.#at++;
         const value = this.#value();
-        members?.set(key, { value, canonical: this.#canonical, members: this.#members });
+        readings?.push({ value, canonical: this.#canonical, members: this.#members });
         define(object, key, value);
         // RFC 8785 section 3.2.3 sorts by UTF-16 code units, which is how JavaScript compares strings.
-        if (isSorted && keys.length > 0 && key < keys[keys.length - 1]!) isSorted = false;
-        const memberText = `${keyText}:${this.#canonical}`;
-        joined = keys.length === 0 ? memberText : `${joined},${memberText}`;
+        if (key < last) isSorted = false;
+        last = key;
         keys.push(key);
-        texts.push(memberText);
+        texts.push(`${keyText}:${this.#canonical}`);
         const code = this.#space();
         this.#at++;
         if (code === CLOSE_BRACE) break;
@@ -289,8 +307,8 @@ class Reader {
       }
     }
     this.#depth--;
-    this.#members = members;
-    this.#canonical = `{${isSorted ? joined : sortByKey(keys, texts).join(",")}}`;
+    this.#members = readings === undefined ? undefined : new Members(keys.slice(), readings);
+    this.#canonical = `{${joinText(isSorted ? texts : sortByKey(keys, texts))}}`;
     return object;
   }
 
@@ -355,10 +373,34 @@ function define(object: Record<string, Json>, key: string, value: Json): void {
   else object[key] = value;
 }
 
-function sortByKey(keys: readonly string[], texts: readonly string[]): string[] {
-  const order = keys.map((_, index) => index);
-  order.sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
-  return order.map((index) => texts[index]!);
+/** Concatenation: cheaper than Array.join, and flattened once, by whoever hashes the text. */
+function joinText(texts: readonly string[]): string {
+  let text = texts.length === 0 ? "" : texts[0]!;
+  for (let index = 1; index < texts.length; index++) text += `,${texts[index]}`;
+  return text;
+}
+
+/** Objects are mostly small: up to this many members insertion is the fastest way to sort them. */
+const INSERTION_MAX = 16;
+
+function sortByKey(keys: string[], texts: string[]): readonly string[] {
+  if (keys.length > INSERTION_MAX) {
+    const order = keys.map((_, index) => index);
+    order.sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
+    return order.map((index) => texts[index]!);
+  }
+  for (let index = 1; index < keys.length; index++) {
+    const key = keys[index]!;
+    const text = texts[index]!;
+    let place = index;
+    for (; place > 0 && key < keys[place - 1]!; place--) {
+      keys[place] = keys[place - 1]!;
+      texts[place] = texts[place - 1]!;
+    }
+    keys[place] = key;
+    texts[place] = text;
+  }
+  return texts;
 }
 
 /** Whether two RFC 8259 numbers denote the same decimal value: equal signs, significant digits and exponents. */

@@ -37,7 +37,8 @@ export interface Gate {
   ): Promise<{ readonly executions: readonly Execution[]; readonly cursor: string | undefined }>;
   /** Something that concerns no tenant's action: a start, a policy that was activated or refused. */
   recordEvent(kind: string, data: object): Promise<void>;
-  sweep(tenants: readonly Tenant[]): Promise<void>;
+  /** @param leftFactAgeMs how old a fact must be to count as left behind; LEFT_FACT_AGE_MS where nothing is said */
+  sweep(tenants: readonly Tenant[], leftFactAgeMs?: number): Promise<void>;
   /** What configuration says for a tenant, before policy speaks; for answers that never reach policy. */
   modeOf(tenant: Tenant, action?: string): Mode;
 }
@@ -68,7 +69,7 @@ export function createGate(ports: GatePorts, options: Partial<GateOptions> = {})
       const time = gate.clock.now().toISOString();
       await gate.ledger.append(factEntry({ kind, tenant: "", traceId: "", time, data }));
     },
-    sweep: (tenants) => sweep(gate, tenants),
+    sweep: (tenants, leftFactAgeMs) => sweep(gate, tenants, leftFactAgeMs),
     modeOf: (tenant, action = "") => configuredMode(gate.options, tenant, action),
   };
 }

@@ -13,22 +13,26 @@ export const SWEEP_BATCH_MAX = 200;
 export const LEFT_FACT_AGE_MS = 30_000;
 
 /** Never throws: a store that is away is told to the observer and swept next time. */
-export async function sweep(gate: GateContext, tenants: readonly Tenant[]): Promise<void> {
+export async function sweep(
+  gate: GateContext,
+  tenants: readonly Tenant[],
+  leftFactAgeMs: number = LEFT_FACT_AGE_MS,
+): Promise<void> {
   for (const tenant of tenants) {
     try {
-      await sweepTenant(gate, tenant);
+      await sweepTenant(gate, tenant, leftFactAgeMs);
     } catch (thrown) {
       gate.observer.failed({ what: "sweep the store", error: toError(thrown) });
     }
   }
 }
 
-async function sweepTenant(gate: GateContext, tenant: Tenant): Promise<void> {
+async function sweepTenant(gate: GateContext, tenant: Tenant, leftFactAgeMs: number): Promise<void> {
   for (const { approval, factId } of await gate.store.expireApprovals(tenant, SWEEP_BATCH_MAX)) {
     await recordApproval(gate, "approval_expired", approval, factId);
     gate.observer.approvalChanged({ tenant, status: "expired" });
   }
-  for (const fact of await gate.store.takeFacts(tenant, LEFT_FACT_AGE_MS, SWEEP_BATCH_MAX)) {
+  for (const fact of await gate.store.takeFacts(tenant, leftFactAgeMs, SWEEP_BATCH_MAX)) {
     await recordLeftFact(gate, fact);
   }
 }

@@ -58,7 +58,7 @@ export const KEYS = {
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
-const API_KEYS = [
+export const API_KEYS = [
   { id: "olivia", sha256: sha256(KEYS.olivia), scopes: ["review", "operate"], type: "human", roles: ["ops_operator"] },
   { id: "pierre", sha256: sha256(KEYS.pierre), scopes: ["review"], type: "human", roles: ["ops_operator"] },
   { id: "intern", sha256: sha256(KEYS.intern), scopes: ["review"], type: "human", roles: ["trainee"] },
@@ -137,7 +137,7 @@ function stop(server: Server): Promise<void> {
   });
 }
 
-function exchange(agent: Agent, base: string, request: Send): Promise<Answer> {
+export function exchange(agent: Agent, base: string, request: Send): Promise<Answer> {
   const { path, body, key, headers = {} } = request;
   const method = request.method ?? (body === undefined ? "GET" : "POST");
   const isRaw = typeof body === "string" || body instanceof Uint8Array;

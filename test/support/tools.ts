@@ -1,8 +1,14 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
+const root = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+/** The folder with the Makefile: these files also run compiled, from another place. */
+function findRoot(folder: string): string {
+  return existsSync(`${folder}/Makefile`) ? `${folder}/` : findRoot(dirname(folder));
+}
 
 /** Project root, with a trailing slash. */
 export const projectRoot = root;

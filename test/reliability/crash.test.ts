@@ -1,0 +1,120 @@
+import { afterAll, afterEach, expect, test } from "vitest";
+import { examplesBundle } from "../support/bundles.ts";
+import {
+  killProcesses,
+  randomFrom,
+  type SidecarProcess,
+  startProcess,
+  temporaryDirectory,
+} from "../support/process.ts";
+import { refund, useOf } from "../support/proposals.ts";
+import { type RedisServer, startRedis, until } from "../support/redis.ts";
+import { startSidecar } from "../support/sidecar.ts";
+import {
+  createNotes,
+  expectNoDecisionTwice,
+  expectNotesInBooks,
+  expectNotesInStore,
+  type Notes,
+  readBooks,
+  work,
+} from "./notes.ts";
+
+const CLIENTS = 12;
+
+let redis: RedisServer | undefined;
+afterEach(killProcesses);
+afterAll(() => redis?.dispose());
+
+/** Starts, lets clients work until a random number of acknowledgements, kills; and again, on the same directory. */
+async function crashRounds(
+  settings: Record<string, unknown>,
+  of: { readonly rounds: number; readonly seed: number; readonly kill: (sidecar: SidecarProcess) => void },
+): Promise<Notes> {
+  const notes = createNotes();
+  const random = randomFrom(of.seed);
+  for (let round = 0; round < of.rounds; round += 1) {
+    const sidecar = await startProcess(settings);
+    const target = notes.acknowledged + 1 + Math.floor(random() * 350);
+    let isOver = false;
+    const clients = Array.from({ length: CLIENTS }, (_, client) =>
+      work(sidecar, notes, of.seed * 1_000 + round * 50 + client, () => isOver),
+    );
+    await until(() => notes.acknowledged >= target, "clients were answered");
+    of.kill(sidecar);
+    isOver = true;
+    await Promise.all(clients);
+    await sidecar.stop("SIGKILL");
+  }
+  return notes;
+}
+
+async function expectNothingLost(notes: Notes, settings: Record<string, unknown>): Promise<void> {
+  const dataDir = String(settings.data_dir);
+  const before = readBooks([dataDir]);
+  expectNotesInBooks(notes, before);
+  await expectNotesInStore(notes, dataDir, settings);
+  const books = readBooks([dataDir]);
+  expectNotesInBooks(notes, books);
+  expectNoDecisionTwice(books);
+  expect([...books.facts].filter(([, count]) => count !== 1)).toEqual([]);
+  expect(notes.decisions.size).toBeGreaterThan(300);
+  expect(notes.consumed.size).toBeGreaterThan(50);
+}
+
+test("serve loses nothing acknowledged when it is killed at random moments (embedded)", async () => {
+  const settings = { bundle: examplesBundle(), data_dir: temporaryDirectory() };
+  const notes = await crashRounds(settings, { rounds: 12, seed: 1, kill: ({ child }) => child.kill("SIGKILL") });
+  await expectNothingLost(notes, settings);
+});
+
+test("serve loses nothing acknowledged when it is killed at random moments (Redis)", async () => {
+  redis = await startRedis();
+  const settings = { bundle: examplesBundle(), data_dir: temporaryDirectory(), store: redis.url };
+  const notes = await crashRounds(settings, { rounds: 10, seed: 2, kill: ({ child }) => child.kill("SIGKILL") });
+  await expectNothingLost(notes, settings);
+});
+
+test("serve loses nothing acknowledged when its primary is killed under its workers", async () => {
+  const settings = { bundle: examplesBundle(), data_dir: temporaryDirectory(), workers: 2 };
+  const notes = await crashRounds(settings, { rounds: 4, seed: 3, kill: ({ child }) => child.kill("SIGKILL") });
+  await expectNothingLost(notes, settings);
+});
+
+test("gate.sweep records what a crash left between the store's step and the ledger's", async () => {
+  const holdpoint = await startSidecar({ bundle: examplesBundle() });
+  try {
+    const { store, gate, ledger } = holdpoint.sidecar;
+    const proposal = refund(40);
+    const { body: decision } = await holdpoint.decide(proposal);
+    const claims = JSON.parse(Buffer.from(decision.permit.split(".")[1], "base64url").toString());
+    // The store's step alone, as a process leaves it that dies right after.
+    const used = await store.consumePermit({
+      tenant: "default",
+      jti: claims.jti,
+      approvalId: undefined,
+      action: claims.action,
+      decisionId: decision.decision_id,
+      traceId: decision.trace_id,
+    });
+    expect(used.kind).toBe("consumed");
+    const size = ledger.head().size;
+    await gate.sweep(["default"]);
+    expect(ledger.head().size).toBe(size);
+    await gate.sweep(["default"], 0);
+    const entry = holdpoint.entries().at(-1);
+    expect(entry).toMatchObject({
+      kind: "permit_consumed",
+      tenant: "default",
+      data: { recovered: true, subject_id: claims.jti, fact_id: (used as { executionId: string }).executionId },
+    });
+    await gate.sweep(["default"], 0);
+    expect(ledger.head().size).toBe(size + 1);
+    const { body } = await holdpoint.send({ path: "/v1/permits/consume", body: useOf(proposal, decision) });
+    expect(body).toMatchObject({ valid: false, code: "already_consumed", outcome: "deny" });
+    const { body: listed } = await holdpoint.send({ port: "admin", path: "/v1/executions", key: "test-key-olivia" });
+    expect(listed.executions).toMatchObject([{ permit_id: claims.jti, status: "unknown" }]);
+  } finally {
+    await holdpoint.close();
+  }
+});
