@@ -1,4 +1,4 @@
-/** What a credential allows its bearer to say of itself (DESIGN section 4: nothing is believed that the proposer could profit from). */
+/** What a credential allows its bearer to say of itself (nothing is believed that the proposer could profit from). */
 import { InvalidRequestError } from "./errors.ts";
 import type { Proposal } from "./proposal.ts";
 import type { ActorRef, Identity, Tenant } from "./types.ts";

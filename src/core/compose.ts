@@ -20,7 +20,7 @@ export interface InputTexts {
   readonly time: string;
 }
 
-/** The policy input: DESIGN section 4, Policy result. */
+/** The policy input. */
 export function inputText(of: InputTexts): string {
   return (
     `{"action":{"arguments":${of.arguments},"name":${JSON.stringify(of.action)}},"actor":${of.actor},` +
@@ -39,7 +39,7 @@ export interface BindingParts {
   readonly argumentsText: string;
 }
 
-/** What the binding digest is taken over: DESIGN section 3. */
+/** What the binding digest is taken over. */
 export function bindingText(of: BindingParts): string {
   return (
     `{"action":${JSON.stringify(of.action)},"actor":${JSON.stringify(of.actorId)},"arguments":${of.argumentsText},` +

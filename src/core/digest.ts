@@ -1,4 +1,4 @@
-/** DESIGN section 3: digest(x) = "sha256:" + hex(SHA-256(JCS(x))). */
+/** digest(x) = "sha256:" + hex(SHA-256(JCS(x))). */
 import * as crypto from "node:crypto";
 import { canonicalize } from "json-canonicalize";
 import { READ_LIMITS, readJson } from "./read-json.ts";

@@ -47,7 +47,7 @@ export const CONFLICT_CODES = [
   "execution_not_consumed",
 ] as const;
 
-/** What stands between a permit and its use, in the order in which it is checked (DESIGN section 4, Permit). */
+/** What stands between a permit and its use, in the order in which it is checked. */
 export const PERMIT_CODES = [
   "bad_signature",
   "unknown_key",

@@ -1,4 +1,4 @@
-/** DESIGN section 4, Permit: its claims, and the checks that need nothing but the claims, in their order. */
+/** A permit: its claims, and the checks that need nothing but the claims, in their order. */
 import { z } from "zod";
 import { bindingText, envelopeBindingText } from "./compose.ts";
 import { canonicalData, sha256Digest } from "./digest.ts";

@@ -1,4 +1,4 @@
-/** DESIGN section 4, Policy result: what the entrypoint may answer. Anything else is a fault, and a fault is a deny. */
+/** A policy result: what the entrypoint may answer. Anything else is a fault, and a fault is a deny. */
 import { z } from "zod";
 import { type Reading, readJson } from "./read-json.ts";
 import { freeText, identifier, jsonObject, roles, schemaFaults } from "./schema.ts";
@@ -12,7 +12,7 @@ export const QUORUM_MAX = 32;
 export const ENVELOPE_USES_MAX = 10_000;
 /** 30 days. */
 export const TTL_SECONDS_MAX = 30 * 24 * 3600;
-/** Permits are short-lived: DESIGN section 1. */
+/** Permits are short-lived. */
 export const PERMIT_TTL_SECONDS_MAX = 3600;
 
 const NOT_ENFORCED = "not enforced by this version, so an action that asks for it is refused";

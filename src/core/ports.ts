@@ -10,7 +10,8 @@ import type { ActorRef, Digest, EntityRef, Identity, Json, JsonObject, Mode, Out
 /** What an evaluation gave. A fault is a deny, whatever its code. */
 export type PolicyAnswer =
   | {
-      readonly kind: "result" /** JSON text of the entrypoint's value, exactly as OPA prints it. */;
+      readonly kind: "result";
+      /** JSON text of the entrypoint's value, members in canonical order; its numbers may be any decimal text. */
       readonly text: string;
     }
   | { readonly kind: "undefined" }
@@ -18,7 +19,7 @@ export type PolicyAnswer =
 
 /** One bundle, compiled and instantiated. Never changes: a new bundle is a new LoadedPolicy (INVARIANT: atomic). */
 export interface LoadedPolicy {
-  /** digest of {wasm, data, entrypoint}, DESIGN section 3. */
+  /** digest of {wasm, data, entrypoint}. */
   readonly digest: Digest;
   /** `.manifest` revision, "" where the bundle has none. */
   readonly revision: string;
@@ -73,7 +74,7 @@ export interface Approval {
   readonly id: string;
   readonly tenant: Tenant;
   readonly status: ApprovalStatus;
-  /** What finds this approval again: digest of the binding as proposed and of its context (DESIGN invariant 4). */
+  /** What finds this approval again: digest of the binding as proposed and of its context (INVARIANT: final). */
   readonly scopeDigest: Digest;
   /** What a grant authorises. Differs from the proposed one after a reviewer's edit. */
   readonly bindingDigest: Digest;
@@ -97,7 +98,7 @@ export interface ApprovalSubject {
   readonly decisionId: string;
   readonly proposalId: string;
   readonly traceId: string;
-  /** Ids that may not review: the proposer and everybody it acts for (DESIGN invariant 3). */
+  /** Ids that may not review: the proposer and everybody it acts for (INVARIANT (separate)). */
   readonly excludedReviewers: readonly string[];
   readonly action: string;
   readonly actor: ActorRef;

@@ -1,4 +1,4 @@
-/** DESIGN section 4, Proposal: what an actor wants to do, read once at the edge and trusted from there on. */
+/** A proposal: what an actor wants to do, read once at the edge and trusted from there on. */
 import { z } from "zod";
 import type { Reading } from "./read-json.ts";
 import { actor, entity, identifier, jsonObject, parseReading } from "./schema.ts";

@@ -1,4 +1,4 @@
-/** What an approval or a permit authorises: one binding, exact or an envelope (DESIGN sections 2.1 and 3). */
+/** What an approval or a permit authorises: one binding, exact or an envelope (INVARIANT: bound). */
 import { granters } from "../core/approval-state.ts";
 import { type BindingParts, bindingText, envelopeBindingText } from "../core/compose.ts";
 import { canonicalData, sha256Digest } from "../core/digest.ts";

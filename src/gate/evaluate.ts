@@ -1,6 +1,6 @@
 /**
  * One proposal through one policy version, until its arguments stop changing: what policy rewrites is decided again before
- * it is bound (DESIGN invariants 1 and 10). Synchronous, and pure but for the cache.
+ * it is bound (INVARIANTS: bound, atomic). Synchronous, and pure but for the cache.
  */
 import { inputText } from "../core/compose.ts";
 import { sha256Digest } from "../core/digest.ts";
@@ -61,13 +61,7 @@ export function evaluate(
   const original = current;
   const rounds: EvaluationRound[] = [];
   for (;;) {
-    const input = inputText({
-      ...request.texts,
-      ...request,
-      arguments: current.text,
-      approval: request.approvalText,
-      session: "null",
-    });
+    const input = inputOf(request, current.text);
     const about = {
       inputText: input,
       arguments: current.value,
@@ -90,6 +84,21 @@ export function evaluate(
     rounds.push({ argumentDigest: current.digest, inputHash: sha256Digest(input), outputHash });
     current = { value: rewritten.value, text: rewritten.text, digest: sha256Digest(rewritten.text) };
   }
+}
+
+function inputOf(request: EvaluationRequest, argumentsText: string): string {
+  const { texts } = request;
+  return inputText({
+    action: request.action,
+    arguments: argumentsText,
+    actor: texts.actor,
+    approval: request.approvalText,
+    context: texts.context,
+    entity: texts.entity,
+    session: "null",
+    tenant: request.tenant,
+    time: request.time,
+  });
 }
 
 /** The schema lets `compute` pass only with arguments, so it never settles anything by itself. */

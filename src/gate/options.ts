@@ -43,8 +43,8 @@ export function configuredMode(options: GateOptions, tenant: Tenant, action: str
 }
 
 /**
- * Policy may always make an action stricter, and may relax it to observe only where configuration lets it (DESIGN section
- * 4: it can never weaken a tenant that is set to enforce).
+ * Policy may always make an action stricter. It may relax one to observe only where configuration lets it: by itself it
+ * never weakens a tenant that is set to enforce.
  */
 export function effectiveMode(options: GateOptions, configured: Mode, fromPolicy: Mode | undefined): Mode {
   if (fromPolicy === undefined || fromPolicy === configured) return configured;

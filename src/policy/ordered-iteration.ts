@@ -12,12 +12,23 @@ interface Walk {
   at: number;
 }
 
+/** Collections of the bundle's data whose order is remembered; a policy that walks more of them sorts some again. */
+const KEPT_MAX = 65_536;
+
 export class OrderedIteration {
   private readonly memory: WasmMemory;
   private walks = new Map<number, Walk>();
+  private readonly kept = new Map<number, Walk>();
+  /** Below this address lie the module's constants and the bundle's data, which no evaluation changes. */
+  private keepBelow = 0;
 
   constructor(memory: WasmMemory) {
     this.memory = memory;
+  }
+
+  /** Values below this address stay as they are from now on: their order is found once. */
+  keepOrderBelow(address: number): void {
+    this.keepBelow = address;
   }
 
   /** Addresses mean nothing after an evaluation. */
@@ -28,23 +39,36 @@ export class OrderedIteration {
   /** Address of the key after `previous`, of the first one for 0; 0 at the end. */
   next(collection: number, previous: number): number {
     if (previous === 0) return this.first(collection);
-    const walk = this.walks.get(collection) ?? this.start(collection);
+    const walk = this.walkOf(collection) ?? this.start(collection);
     let at = walk.at;
     if (walk.keys[at] !== previous) at = this.find(walk, previous);
     walk.at = at + 1;
     return walk.keys[at + 1] ?? 0;
   }
 
+  private walkOf(collection: number): Walk | undefined {
+    return collection < this.keepBelow ? this.kept.get(collection) : this.walks.get(collection);
+  }
+
   private first(collection: number): number {
     const size = this.memory.size(collection);
     if (size === 0) return 0;
+    const kept = collection < this.keepBelow ? this.kept.get(collection) : undefined;
+    if (kept !== undefined) {
+      kept.at = 0;
+      return kept.keys[0]!;
+    }
     // Sorted anew: the collection may have grown, or its address have been used again, since the last walk.
     return this.start(collection).keys[0]!;
   }
 
   private start(collection: number): Walk {
     const walk = { keys: this.sortedKeys(collection), at: 0 };
-    this.walks.set(collection, walk);
+    if (collection >= this.keepBelow) this.walks.set(collection, walk);
+    else {
+      if (this.kept.size >= KEPT_MAX) this.kept.clear();
+      this.kept.set(collection, walk);
+    }
     return walk;
   }
 

@@ -194,6 +194,8 @@ class Instance {
     this.bindBuiltins();
     this.data = this.load(dataText);
     this.base = align(this.exports.opa_heap_ptr_get());
+    this.iteration.keepOrderBelow(this.base);
+    this.memory.keepTextsBelow(this.base);
     this.pagesAtStart = this.pages();
   }
 

@@ -34,6 +34,9 @@ const NUMBER_INT = 1;
 /** Deeper than any accepted input (64); a policy that nests deeper would overflow the stack somewhere anyway. */
 const DEPTH_MAX = 512;
 
+/** Constant texts that are remembered. */
+const KEPT_MAX = 65_536;
+
 export interface AllocatorExports {
   readonly opa_malloc: (bytes: number) => number;
   readonly opa_value_parse: (address: number, length: number) => number;
@@ -57,6 +60,8 @@ export class WasmMemory {
   private view: DataView = new DataView(new ArrayBuffer(0));
   private readonly memory: LinearMemory;
   private readonly exports: AllocatorExports;
+  private readonly kept = new Map<number, string>();
+  private keepBelow = 0;
 
   constructor(memory: LinearMemory, exports: AllocatorExports) {
     this.memory = memory;
@@ -105,7 +110,19 @@ export class WasmMemory {
   }
 
   string(address: number): string {
-    return this.text(this.word(address + 8), this.word(address + 4));
+    if (address >= this.keepBelow) return this.text(this.word(address + 8), this.word(address + 4));
+    let text = this.kept.get(address);
+    if (text === undefined) {
+      text = this.text(this.word(address + 8), this.word(address + 4));
+      if (this.kept.size >= KEPT_MAX) this.kept.clear();
+      this.kept.set(address, text);
+    }
+    return text;
+  }
+
+  /** Values below this address, the module's constants and the bundle's data, stay as they are: texts are read once. */
+  keepTextsBelow(address: number): void {
+    this.keepBelow = address;
   }
 
   /** The number as a small integer, where it is stored as one. */

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createWasmHost } from "../../src/policy/wasm-host.ts";
 import { opaPath, projectRoot } from "../support/tools.ts";
 
 // By require: its types name functions that the ES module has only inside the default export.
@@ -52,9 +53,24 @@ export interface Bundle {
 export function buildBundle(roots: readonly string[]): Bundle {
   return inScratch((directory) => {
     const bundle = join(directory, "bundle.tar.gz");
-    execFileSync(opaPath(), ["build", "-t", "wasm", "-o", bundle, "--ignore", "*_test.rego", ...roots], {
-      cwd: projectRoot,
-    });
+    execFileSync(
+      opaPath(),
+      [
+        "build",
+        "-t",
+        "wasm",
+        "--capabilities",
+        "rego/capabilities.json",
+        "-o",
+        bundle,
+        "--ignore",
+        "*_test.rego",
+        ...roots,
+      ],
+      {
+        cwd: projectRoot,
+      },
+    );
     execFileSync("tar", ["-xzf", bundle, "-C", directory, "/policy.wasm", "/data.json"], { stdio: "pipe" });
     return {
       wasm: readFileSync(join(directory, "policy.wasm")),
@@ -65,8 +81,19 @@ export function buildBundle(roots: readonly string[]): Bundle {
 
 export type Evaluate = (input: unknown) => unknown;
 
-/** The one place that knows which engine runs the module. The result of a decision, or undefined where it is undefined. */
+/** Our engine. The result of a decision, or undefined where it is undefined; a fault throws. */
 export function evaluateWasm(bundle: Bundle): Evaluate {
+  const host = createWasmHost(bundle.wasm, JSON.stringify(bundle.data));
+  const entrypoint = host.entrypoints.get("holdpoint/decision")!;
+  return (input) => {
+    const answer = host.evaluate(entrypoint, JSON.stringify(input));
+    if (answer.kind === "fault") throw new Error(answer.message);
+    return answer.kind === "undefined" ? undefined : JSON.parse(answer.text);
+  };
+}
+
+/** The npm SDK, an engine written by others: an oracle where the policy needs no builtin of the host. */
+export function evaluateSdk(bundle: Bundle): Evaluate {
   const policy = opaWasm.loadPolicySync(bundle.wasm, { initial: 16, maximum: 1024 });
   policy.setData(bundle.data as object);
   return (input) => {
