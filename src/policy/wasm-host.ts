@@ -24,6 +24,11 @@ export interface WasmHostOptions {
   readonly memoryPagesMax: number;
   /** An instance that has grown by more than this many pages since it was made is replaced after the evaluation. Default 128, 8 MiB. */
   readonly growthPagesMax: number;
+  /**
+   * Steps that one evaluation may take in the host: builtins called, members of sets and objects walked. Counted rather
+   * than timed, so that a decision replays. Default 10 million, some seconds of work.
+   */
+  readonly stepsMax: number;
   /** Bytes of input that one evaluation takes. Default 2 MiB: well above the largest accepted request. */
   readonly inputBytesMax: number;
 }
@@ -53,7 +58,12 @@ export class ModuleRefusedError extends Error {
   }
 }
 
-const DEFAULTS: WasmHostOptions = { memoryPagesMax: 2048, growthPagesMax: 128, inputBytesMax: 2 * 1024 * 1024 };
+const DEFAULTS: WasmHostOptions = {
+  memoryPagesMax: 2048,
+  growthPagesMax: 128,
+  stepsMax: 10_000_000,
+  inputBytesMax: 2 * 1024 * 1024,
+};
 const FIRST_OVERRIDE = 1 << 20;
 const PAGE = 65_536;
 
@@ -176,6 +186,7 @@ class Instance {
   private readonly data: number;
   private readonly base: number;
   private readonly pagesAtStart: number;
+  private steps = 0;
 
   constructor(prepared: PreparedModule, dataText: string, limits: WasmHostOptions) {
     this.limits = limits;
@@ -203,6 +214,7 @@ class Instance {
     const { exports, memory } = this;
     memory.refresh();
     this.iteration.reset();
+    this.steps = 0;
     const address = this.makeRoom(inputText);
     const length = memory.bytes.utf8Write(inputText, address);
     if (length > this.limits.inputBytesMax) throw new Error(`Policy input is over ${this.limits.inputBytesMax} bytes`);
@@ -280,6 +292,7 @@ class Instance {
 
   private imports(): ModuleImports {
     const call = (id: number, a: number, b: number, c: number, d: number): number => {
+      if (++this.steps > this.limits.stepsMax) throw new Error(`Policy took more than ${this.limits.stepsMax} steps`);
       const found = id < FIRST_OVERRIDE ? this.calls[id] : this.overrideCalls[id - FIRST_OVERRIDE];
       // The module may have grown its memory since, which detaches every view of it.
       this.memory.refresh();

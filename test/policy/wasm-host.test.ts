@@ -18,8 +18,10 @@ conflict := 2 if input.x
 long := numbers.range(1, input.n)
 
 missing := input.absent
+
+walked := count([1 | some a in input.set; some b in input.set])
 `;
-const ENTRYPOINTS = ["decision", "shape", "conflict", "long", "missing"].map((name) => `holdpoint/${name}`);
+const ENTRYPOINTS = ["decision", "shape", "conflict", "long", "missing", "walked"].map((name) => `holdpoint/${name}`);
 const { wasm, data } = buildWasm({ "p.rego": POLICY, "data.json": '{"allowed":["READ"]}' }, ENTRYPOINTS);
 
 function open(options = {}) {
@@ -61,6 +63,20 @@ test("evaluate() faults on text that is not JSON, on input over its limit, and o
   expect(ask("shape", { x: "y".repeat(992) }).kind).toBe("result");
   expect(ask("long", { n: 900_000 }).kind).toBe("fault");
   expect(ask("decision", { action: { name: "READ" } }).kind).toBe("result");
+});
+
+test("evaluate() counts steps at the limit and one past it, and always the same number", () => {
+  const input = { set: Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`k${index}`, index])) };
+  const takes = (steps: number) => open({ stepsMax: steps }).ask("walked", input).kind === "result";
+  let least = 1;
+  while (!takes(least)) least += 1;
+  expect(least).toBeGreaterThan(20 * 20);
+  expect(takes(least)).toBe(true);
+  expect(open({ stepsMax: least - 1 }).ask("walked", input)).toEqual({
+    kind: "fault",
+    code: "policy_fault",
+    message: `Policy took more than ${least - 1} steps`,
+  });
 });
 
 test("evaluate() keeps memory flat over many evaluations with huge ones between them", () => {
