@@ -76,5 +76,10 @@ export function excludedReviewers(actor: ActorRef, credentialId: string | undefi
 
 /** INVARIANT (separate): spelling an id in another case or width does not make another person of its owner. */
 export function isSamePrincipal(a: string, b: string): boolean {
-  return a === b || a.normalize("NFKC").toLowerCase() === b.normalize("NFKC").toLowerCase();
+  return a === b || folded(a) === folded(b);
+}
+
+/** Compatibility forms, then every letter by way of its upper case: ß and SS, ς and σ become one. */
+function folded(id: string): string {
+  return id.normalize("NFKC").toUpperCase().toLowerCase().replaceAll("\u03c2", "\u03c3").normalize("NFKC");
 }

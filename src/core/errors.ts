@@ -16,7 +16,6 @@ export const INVALID_REQUEST_CODES = [
   "wrong_content_encoding",
   "invalid_request",
   "batch_too_large",
-  "malformed_permit",
   "route_not_found",
   "method_not_allowed",
   "unauthenticated",
@@ -24,16 +23,10 @@ export const INVALID_REQUEST_CODES = [
   "self_approval",
   "role_missing",
   "binding_echo_required",
-  "rate_limited",
 ] as const;
 
 /** Unknown things, and things that belong to another tenant: the same answer, so that neither can be probed. */
-export const NOT_FOUND_CODES = [
-  "approval_not_found",
-  "permit_not_found",
-  "decision_not_found",
-  "entry_not_found",
-] as const;
+export const NOT_FOUND_CODES = ["approval_not_found", "permit_not_found", "entry_not_found"] as const;
 
 /** It was true once, or is true of something else: used up, decided, expired, other content. */
 export const CONFLICT_CODES = [
@@ -75,7 +68,6 @@ export const UNAVAILABLE_CODES = [
   "signing_unavailable",
   "overloaded",
   "shutting_down",
-  "timed_out",
 ] as const;
 
 /** A signature, a chain or a record does not hold: count it, wake someone. */

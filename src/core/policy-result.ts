@@ -10,6 +10,8 @@ export const REASONS_MAX = 64;
 export const LIMITS_MAX = 32;
 export const QUORUM_MAX = 32;
 export const ENVELOPE_USES_MAX = 10_000;
+/** An envelope's schema travels in the permit, and permits have a size. */
+export const ENVELOPE_CHARS_MAX = 16 * 1024;
 /** 30 days. */
 export const TTL_SECONDS_MAX = 30 * 24 * 3600;
 /** Permits are short-lived. */
@@ -125,7 +127,14 @@ export function readPolicyResult(text: string): PolicyResultReading {
     const fault = schemaFaults(parsed.error)[0];
     return { kind: "invalid", message: `Policy result at "${fault?.pointer ?? ""}": ${fault?.message ?? "invalid"}` };
   }
-  return { kind: "valid", result: complete(parsed.data, reading) };
+  const result = complete(parsed.data, reading);
+  if ((result.envelopeSchemaText?.length ?? 0) > ENVELOPE_CHARS_MAX) {
+    return {
+      kind: "invalid",
+      message: `Policy result at "/approval/envelope/schema": over ${ENVELOPE_CHARS_MAX} characters`,
+    };
+  }
+  return { kind: "valid", result };
 }
 
 function complete(body: ResultShape, reading: Reading): PolicyResult {

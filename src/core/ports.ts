@@ -107,6 +107,8 @@ export interface ApprovalSubject {
   /** Effective arguments: what was proposed, after policy's rewrite and a reviewer's edit. */
   readonly arguments: JsonObject;
   readonly originalArgumentDigest: Digest;
+  /** The JSON Schema that an envelope binds to; null for an exact binding. */
+  readonly envelope: JsonObject | null;
   readonly policyDigest: Digest;
   readonly reasons: readonly { readonly code: string; readonly message: string }[];
   readonly risk: string;

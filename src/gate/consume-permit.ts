@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Caller } from "../core/caller.ts";
+import { actorText, entityText } from "../core/compose.ts";
 import { sha256Digest } from "../core/digest.ts";
 import { ConflictError, HoldpointError, PermitError, UnavailableError } from "../core/errors.ts";
 import {
@@ -18,11 +19,11 @@ import {
 } from "../core/permit.ts";
 import type { ConsumePermitResult } from "../core/ports.ts";
 import type { JsonObject, Mode } from "../core/types.ts";
-import { approvalRule, exactBinding, grantText, satisfies } from "./bind.ts";
+import { approvalRule, exactBinding, grantBinding, grantText, satisfies } from "./bind.ts";
 import { acceptsArguments } from "./envelope.ts";
 import { evaluate } from "./evaluate.ts";
 import type { PermitSubject } from "./issue-permit.ts";
-import { configuredMode } from "./options.ts";
+import { configuredMode, effectiveMode } from "./options.ts";
 import type { GateContext } from "./ports.ts";
 import { consumptionKey, factEntry } from "./record.ts";
 import { recordTransition } from "./record-approval.ts";
@@ -73,14 +74,15 @@ async function underMode(
   act: () => Promise<PermitUse>,
 ): Promise<PermitAnswer> {
   const { tenant } = request.caller;
-  const mode = configuredMode(gate.options, tenant, request.real.action);
+  const configured = configuredMode(gate.options, tenant, request.real.action);
   try {
     const use = await act();
     gate.observer.permitChecked({ tenant, result: "valid", isConsumption });
-    return { kind: "valid", mode, use };
+    return { kind: "valid", mode: configured, use };
   } catch (error) {
     if (!(error instanceof HoldpointError)) throw error;
     gate.observer.permitChecked({ tenant, result: error.code, isConsumption });
+    const mode = effectiveMode(gate.options, configured, policyMode(gate, request));
     const recording = isConsumption ? recordRefusal(gate, request, mode, error) : undefined;
     if (mode === "enforce") {
       await recording;
@@ -91,7 +93,25 @@ async function underMode(
   }
 }
 
-/** Every check up to "unused", in the order of DESIGN section 4. */
+/** What policy says of the mode of what is about to run; asked only when it would be refused. */
+function policyMode(gate: GateContext, request: UsePermitRequest): Mode | undefined {
+  const { real, caller } = request;
+  return evaluate(gate.policy.status().active, gate.results, {
+    tenant: caller.tenant,
+    action: real.action,
+    arguments: real.arguments,
+    texts: {
+      arguments: real.argumentsText,
+      actor: actorText({ id: real.actorId }),
+      entity: entityText(real.entity),
+      context: "{}",
+    },
+    approvalText: "null",
+    time: gate.clock.now().toISOString(),
+  }).result?.mode;
+}
+
+/** Every check up to "unused", in the order of PERMIT_CODES. */
 async function checkPermit(gate: GateContext, request: UsePermitRequest): Promise<PermitClaims> {
   const claims = await readClaims(gate, request.token);
   const nowSeconds = Math.floor(gate.clock.now().getTime() / 1000);
@@ -128,7 +148,7 @@ function checkEnvelope(claims: PermitClaims, args: JsonObject): void {
   }
 }
 
-/** A policy that changed since the decision decides again (DESIGN invariant 4). */
+/** A policy that changed since the decision decides again (INVARIANT: final). */
 async function checkLineage(gate: GateContext, request: UsePermitRequest, claims: PermitClaims): Promise<void> {
   const policy = gate.policy.status().active;
   if (policy === undefined) {
@@ -136,26 +156,32 @@ async function checkLineage(gate: GateContext, request: UsePermitRequest, claims
   }
   if (claims.lineage.policy_digest === policy.digest) return;
   const { tenant } = request.caller;
+  const { approval_id } = claims.lineage;
+  const approval = approval_id === null ? undefined : await gate.store.readApproval(tenant, approval_id);
+  // Whether the grant has been used up is asked last, by the store.
+  if (approval_id !== null && approval?.status !== "granted" && approval?.status !== "exhausted") {
+    throw revoked(claims, approval?.status ?? "absent");
+  }
   const record = await gate.store.readPermit(tenant, claims.jti);
   if (record === undefined) throw unknownPermit(claims);
   const subject = JSON.parse(record.subjectText) as PermitSubject;
-  const approval =
-    claims.lineage.approval_id === null ? undefined : await gate.store.readApproval(tenant, claims.lineage.approval_id);
   const evaluation = evaluate(policy, gate.results, {
     tenant,
     action: subject.action,
     arguments: request.real.arguments,
     texts: { ...subjectTexts(subject), arguments: request.real.argumentsText },
-    approvalText: approval?.status === "granted" ? grantText(approval) : "null",
+    approvalText: approval === undefined ? "null" : grantText(approval),
     time: gate.clock.now().toISOString(),
   });
+  const bound = { ...subject, tenant };
+  // A grant covers what it is bound to: the exact action, or the very envelope that policy draws now.
+  const binding =
+    claims.envelope === undefined ? exactBinding(bound, evaluation.argumentsText) : grantBinding(bound, evaluation);
   const isGrantEnough =
     evaluation.verdict === "escalate" &&
-    approval?.status === "granted" &&
+    approval !== undefined &&
     satisfies(approval.rule, approvalRule(evaluation.result!, gate.options)) &&
-    // An exact grant covers what it is bound to; for an envelope the signed schema was checked already.
-    (claims.envelope !== undefined ||
-      exactBinding({ ...subject, tenant }, evaluation.argumentsText) === approval.bindingDigest);
+    binding === approval.bindingDigest;
   const isAllowed = !evaluation.isRewritten && (evaluation.verdict === "allow" || isGrantEnough);
   if (isAllowed) return;
   const codes = evaluation.reasons.map((reason) => reason.code).join(", ");

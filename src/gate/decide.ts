@@ -11,9 +11,10 @@
  */
 
 import { granters } from "../core/approval-state.ts";
-import { authorizeProposal, type Caller, excludedReviewers } from "../core/caller.ts";
-import { sha256Digest } from "../core/digest.ts";
+import { authorizeProposal, type Caller, excludedReviewers, isSamePrincipal } from "../core/caller.ts";
+import { canonicalData, sha256Digest } from "../core/digest.ts";
 import { ConflictError, NotFoundError, UnavailableError } from "../core/errors.ts";
+import { PARTITIONS } from "../core/partition.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Approval, ApprovalSubject, LoadedPolicy } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
@@ -35,7 +36,7 @@ export interface DecideRequest {
 }
 
 export interface DecisionAnswer {
-  /** The decision as JSON text (DESIGN section 4), the permit included. */
+  /** The decision as JSON text, the permit included. */
   readonly text: string;
   readonly outcome: Outcome;
   readonly mode: Mode;
@@ -59,18 +60,28 @@ interface RecordedDecision {
   readonly decisionId: string;
   readonly approvalId: string | undefined;
   readonly outcome: Outcome;
+  readonly mode: Mode;
   readonly permit: PermitClaims | undefined;
 }
 
 async function decideAgain(gate: GateContext, request: DecideRequest, entryText: string): Promise<DecisionAnswer> {
   const recorded = readRecorded(entryText);
   requireSameContent(request.proposal, recorded);
+  const mode = modeNow(gate, request);
+  // What observing let through is no answer while enforcing, nor the other way round.
+  if (mode !== recorded.mode) {
+    return decideAnew(gate, request, { approvalId: undefined, after: `${recorded.decisionId}:${mode}` });
+  }
   if (recorded.approvalId === undefined) return repeat(gate, recorded);
   if (recorded.outcome === "escalate") {
     const approval = await gate.store.readApproval(request.caller.tenant, recorded.approvalId);
     if (approval?.status === "pending") return repeat(gate, recorded);
     const after = `${recorded.decisionId}:${approval?.status ?? "expired"}`;
     return decideAnew(gate, request, { approvalId: recorded.approvalId, after });
+  }
+  const approval = await gate.store.readApproval(request.caller.tenant, recorded.approvalId);
+  if (approval?.status === "cancelled" && recorded.outcome === "allow") {
+    return decideAnew(gate, request, { approvalId: recorded.approvalId, after: `${recorded.decisionId}:cancelled` });
   }
   const hasLapsed = recorded.permit !== undefined && recorded.permit.exp * 1000 <= gate.clock.now().getTime();
   if (!hasLapsed) return repeat(gate, recorded);
@@ -81,18 +92,24 @@ async function decideAgain(gate: GateContext, request: DecideRequest, entryText:
 function readRecorded(entryText: string): RecordedDecision {
   const entry = readJson(entryText, { bytesMax: Number.POSITIVE_INFINITY, depthMax: 128 });
   const decision = entry.members!.get("decision")!;
-  const value = decision.value as unknown as { decision_id: string; outcome: Outcome; approval?: { id: string } };
+  const value = decision.value as unknown as {
+    decision_id: string;
+    outcome: Outcome;
+    mode: Mode;
+    approval?: { id: string };
+  };
   return {
     entry,
     decision,
     decisionId: value.decision_id,
     approvalId: value.approval?.id,
     outcome: value.outcome,
+    mode: value.mode,
     permit: entry.members!.get("permit")?.value as unknown as PermitClaims | undefined,
   };
 }
 
-/** DESIGN section 4: the same id with other content is a conflict. `approval_id` is not part of the compared content. */
+/** The same id with other content is a conflict. `approval_id` is not part of the compared content. */
 function requireSameContent(proposal: Proposal, recorded: RecordedDecision): void {
   const members = recorded.entry.members!;
   const input = members.get("input")!.members!;
@@ -119,15 +136,14 @@ function requireSameContent(proposal: Proposal, recorded: RecordedDecision): voi
 
 /** The recorded decision once more. Ed25519 is deterministic: the same claims under the same key give the same permit. */
 async function repeat(gate: GateContext, recorded: RecordedDecision): Promise<DecisionAnswer> {
-  const { outcome, permit, decision } = recorded;
-  const mode = (decision.value as unknown as { mode: Mode }).mode;
+  const { outcome, mode, permit, decision } = recorded;
   return { text: await withPermit(gate, decision.canonical, permit, mode), outcome, mode };
 }
 
 // ------------------------------------------------------------------------------------------------- a new decision
 
 interface Follows {
-  readonly approvalId: string;
+  readonly approvalId: string | undefined;
   /** Names the state that was left: racing requests append one follow-up between them. */
   readonly after: string;
 }
@@ -176,12 +192,12 @@ function evaluateProposal(
   given: { readonly approvalText: string; readonly decidedAt: Date; readonly instead?: ApprovalSubject },
 ): Evaluation {
   const { proposal, caller } = request;
-  const edited = given.instead === undefined ? undefined : readJson(JSON.stringify(given.instead.arguments));
+  const edited = given.instead === undefined ? undefined : canonicalData(given.instead.arguments);
   return evaluate(policy, gate.results, {
     tenant: caller.tenant,
     action: proposal.action,
     arguments: given.instead?.arguments ?? proposal.arguments,
-    texts: edited === undefined ? proposal.texts : { ...proposal.texts, arguments: edited.canonical },
+    texts: edited === undefined ? proposal.texts : { ...proposal.texts, arguments: edited },
     approvalText: given.approvalText,
     time: given.decidedAt.toISOString(),
   });
@@ -190,6 +206,11 @@ function evaluateProposal(
 function modeOf(gate: GateContext, request: DecideRequest, evaluation: Evaluation): Mode {
   const configured = configuredMode(gate.options, request.caller.tenant, request.proposal.action);
   return effectiveMode(gate.options, configured, evaluation.result?.mode);
+}
+
+function modeNow(gate: GateContext, request: DecideRequest): Mode {
+  const given = { approvalText: "null", decidedAt: gate.clock.now() };
+  return modeOf(gate, request, evaluateProposal(gate, request, gate.policy.status().active, given));
 }
 
 /** What policy alone says. Observe mode ends here: approvals are not opened, looked up or used in it. */
@@ -260,7 +281,8 @@ async function concludeByScope(
     argumentDigest: evaluation.argumentDigest,
     rule: approvalRule(evaluation.result!, gate.options),
     subject: approvalSubject(about),
-    pendingMax: gate.options.pendingApprovalsMax,
+    // The store counts by partition, and digests spread evenly.
+    pendingMax: Math.ceil(gate.options.pendingApprovalsMax / PARTITIONS),
   });
   if (opened.kind === "full") {
     throw new UnavailableError("overloaded", "Too many approvals are pending", {
@@ -300,6 +322,10 @@ function concludeWith(gate: GateContext, about: About, approval: Approval): Conc
 /** Decided again with the grant in the input, on the arguments that were granted, which a reviewer may have edited. */
 function concludeGranted(gate: GateContext, about: About, approval: Approval): Conclusion {
   const { request } = about;
+  const ownIds = excludedReviewers(request.proposal.actor, request.caller.credentialId);
+  const isOwnGrant = [...granters(approval.reviews)].some((id) => ownIds.some((own) => isSamePrincipal(own, id)));
+  // Another's proposal of the same binding may have been granted by the credential that asks now (INVARIANT (separate)).
+  if (isOwnGrant) return denied(about, "self_approval", "Who grants an action does not propose it", approval);
   const isEnvelope = about.evaluation.result?.envelopeSchemaText !== undefined;
   const evaluation = evaluateProposal(gate, request, about.policy, {
     approvalText: grantText(approval),
@@ -356,6 +382,7 @@ function approvalSubject(about: About): ApprovalSubject {
     context: proposal.context,
     arguments: evaluation.arguments,
     originalArgumentDigest: evaluation.originalArgumentDigest,
+    envelope: evaluation.result?.approval?.envelope?.schema ?? null,
     policyDigest: about.policy!.digest,
     reasons: evaluation.reasons.map(({ code, message }) => ({ code, message })),
     risk: evaluation.result!.risk,
@@ -439,9 +466,10 @@ async function permitFor(gate: GateContext, concluded: Concluded): Promise<Permi
     decisionId,
     traceId: request.traceId,
     proposal: request.proposal,
-    evaluation,
+    evaluation: mode === "observe" ? asProposed(request, evaluation) : evaluation,
     bindingDigest: conclusion.bindingDigest,
-    policyDigest: policy?.digest ?? null,
+    // What policy did not allow is decided again where it is used: enforcing may have begun by then.
+    policyDigest: mode === "observe" && outcome !== "allow" ? null : (policy?.digest ?? null),
     approval,
     decidedAt,
   };
@@ -450,6 +478,11 @@ async function permitFor(gate: GateContext, concluded: Concluded): Promise<Permi
   if (mode === "enforce") await registering;
   else registering.catch((error: Error) => gate.observer.failed({ what: "register an observed permit", error }));
   return claims;
+}
+
+function asProposed(request: DecideRequest, evaluation: Evaluation): Evaluation {
+  const { proposal } = request;
+  return { ...evaluation, arguments: proposal.arguments, argumentDigest: evaluation.originalArgumentDigest };
 }
 
 /** A decision's text ends in "}" and is never empty, so the permit is its last member. */

@@ -9,7 +9,8 @@ import type { JsonObject } from "../core/types.ts";
 const SCHEMAS_MAX = 256;
 
 /** Formats are not checked: a schema that relies on one is refused by strict mode instead of silently passing. */
-const ajv = new Ajv2020({ strict: true, allErrors: false, addUsedSchema: false, ownProperties: true });
+const createAjv = () => new Ajv2020({ strict: true, allErrors: false, addUsedSchema: false, ownProperties: true });
+let ajv = createAjv();
 const compiled = new Map<string, ValidateFunction | Error>();
 
 /** Undefined when the schema accepts the arguments, else why it does not; a schema that cannot be used accepts nothing. */
@@ -25,15 +26,23 @@ function compile(schema: JsonObject): ValidateFunction | Error {
   const text = canonicalData(schema);
   const known = compiled.get(text);
   if (known !== undefined) return known;
-  if (compiled.size >= SCHEMAS_MAX) compiled.delete(compiled.keys().next().value!);
-  const validate = tryCompile(schema);
+  if (compiled.size >= SCHEMAS_MAX) {
+    // The library keeps every schema it ever compiled, so both start afresh.
+    compiled.clear();
+    ajv = createAjv();
+  }
+  const validate = tryCompile(schema, text);
   compiled.set(text, validate);
   return validate;
 }
 
-function tryCompile(schema: JsonObject): ValidateFunction | Error {
+function tryCompile(schema: JsonObject, text: string): ValidateFunction | Error {
+  // The library skips rules for a property of this name. In canonical text this is a key, and no string's inside.
+  if (text.includes('"__proto__":')) return new Error("a rule for __proto__ is not supported");
   try {
-    return ajv.compile(schema);
+    const validate = ajv.compile(schema);
+    // Its answer would be a promise, which is true whatever it resolves to.
+    return "$async" in validate ? new Error("$async is not supported") : (validate as ValidateFunction);
   } catch (thrown) {
     return toError(thrown);
   }

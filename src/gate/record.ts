@@ -36,7 +36,7 @@ export interface DecisionFacts {
   readonly isAuthenticated: boolean;
 }
 
-/** The decision as it is answered (DESIGN section 4), canonical; the permit is added to the answer, not to the record. */
+/** The decision as it is answered, canonical; the permit is added to the answer, not to the record. */
 export function decisionText(facts: DecisionFacts): string {
   const { evaluation, policy, proposal, approval, mode } = facts;
   const result = evaluation.result;
@@ -146,7 +146,10 @@ export function approvalView(approval: Approval): JsonObject {
       proposal_id: subject.proposalId,
       decision_id: subject.decisionId,
       trace_id: subject.traceId,
-      authenticated: subject.credentialId !== null,
+      authenticated: subject.credentialId !== "",
+      // Under an envelope the arguments are one example; what is granted is whatever its schema accepts.
+      binding: subject.envelope === null ? "exact" : "envelope",
+      envelope: subject.envelope ?? undefined,
       roles: approval.rule.roles,
       quorum: approval.rule.quorum,
       uses_left: approval.usesLeft,

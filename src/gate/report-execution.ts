@@ -38,7 +38,7 @@ export async function reportExecution(gate: GateContext, request: ReportRequest)
         "execution_conflict",
         `The execution was reported before, as ${result.execution.status}`,
         {
-          facts: { status: result.execution.status },
+          facts: { execution_status: result.execution.status },
         },
       );
     case "repeated":

@@ -4,11 +4,12 @@
  * Order of effects: the store changes the approval and leaves a fact for the ledger in one step; the ledger records it;
  * the reviewer is answered. A crash after the first step leaves the fact, which the sweep records.
  */
+import { granters } from "../core/approval-state.ts";
 import { isSamePrincipal, type Reviewer } from "../core/caller.ts";
 import { ConflictError, type ErrorCode, InvalidRequestError, NotFoundError } from "../core/errors.ts";
 import type { Approval, ReviewApproval, ReviewApprovalResult } from "../core/ports.ts";
 import type { Digest, JsonObject } from "../core/types.ts";
-import { approvalRule, exactBinding, grantBinding, satisfies } from "./bind.ts";
+import { approvalRule, exactBinding, satisfies } from "./bind.ts";
 import { evaluate } from "./evaluate.ts";
 import type { GateContext } from "./ports.ts";
 import { recordApproval } from "./record-approval.ts";
@@ -33,7 +34,9 @@ export async function review(gate: GateContext, request: ReviewRequest): Promise
     if (approval === undefined) throw notFound(request.id);
     requireReviewer(request, approval);
     requireEcho(gate, request, approval);
-    const result = await gate.store.reviewApproval(reviewOf(gate, request, approval));
+    const asked = reviewOf(gate, request, approval);
+    requireOtherPerson(asked, approval);
+    const result = await gate.store.reviewApproval(asked);
     if (result.kind === "version_changed") continue;
     const reviewed = outcome(request, result);
     await recordApproval(gate, "approval_reviewed", reviewed, result.factId);
@@ -43,7 +46,7 @@ export async function review(gate: GateContext, request: ReviewRequest): Promise
   throw new ConflictError("approval_changed", `Approval ${request.id} keeps changing: read it and try again`);
 }
 
-/** DESIGN invariant 3. Cancelling one's own request harms nobody; granting and denying are for others. */
+/** INVARIANT (separate). Cancelling one's own request harms nobody; granting and denying are for others. */
 function requireReviewer(request: ReviewRequest, approval: Approval): void {
   const { reviewer, verdict } = request;
   const ownIds = reviewer.credentialId === undefined ? [reviewer.id] : [reviewer.id, reviewer.credentialId];
@@ -57,6 +60,19 @@ function requireReviewer(request: ReviewRequest, approval: Approval): void {
   const { roles } = approval.rule;
   if (!isOwn && roles.length > 0 && !roles.some((role) => reviewer.roles.includes(role))) {
     throw new InvalidRequestError("role_missing", `Reviewing this approval takes one of the roles ${roles.join(", ")}`);
+  }
+}
+
+/**
+ * A quorum counts people, and one person may have two spellings. The store compares ids as they are written; that nobody
+ * granted between this look and the store's step is what `expectedVersion` is for.
+ */
+function requireOtherPerson(asked: ReviewApproval, approval: Approval): void {
+  const dropsGrants = asked.edit !== undefined && asked.edit.bindingDigest !== approval.bindingDigest;
+  if (asked.verdict !== "grant" || approval.status !== "pending" || dropsGrants) return;
+  const { id } = asked.reviewer;
+  if ([...granters(approval.reviews)].some((other) => other !== id && isSamePrincipal(other, id))) {
+    throw conflict("already_reviewed", asked, "you granted it before", approval);
   }
 }
 
@@ -113,20 +129,21 @@ function decideEdit(
   });
   const isEnvelope = approval.bindingDigest !== exactBinding(bound, subjectTexts(subject).arguments);
   const asked = evaluation.result === undefined ? undefined : approvalRule(evaluation.result, gate.options);
-  const refusal = isEnvelope
-    ? "an envelope has no arguments to edit"
-    : evaluation.verdict === "deny"
-      ? `policy denies it: ${evaluation.reasons.map((reason) => reason.code).join(", ")}`
-      : evaluation.isRewritten
-        ? "policy would rewrite it"
-        : evaluation.verdict === "escalate" && !satisfies(approval.rule, asked!)
-          ? "policy asks for other reviewers for it"
-          : undefined;
+  const refusal =
+    isEnvelope || evaluation.result?.envelopeSchemaText !== undefined
+      ? "an envelope has no arguments to edit"
+      : evaluation.verdict === "deny"
+        ? `policy denies it: ${evaluation.reasons.map((reason) => reason.code).join(", ")}`
+        : evaluation.isRewritten
+          ? "policy would rewrite it"
+          : evaluation.verdict === "escalate" && !satisfies(approval.rule, asked!)
+            ? "policy asks for other reviewers for it"
+            : undefined;
   if (refusal !== undefined) {
     throw new ConflictError("edit_refused", `Cannot grant the edited arguments: ${refusal}`, { pointer: "/arguments" });
   }
   return {
-    bindingDigest: evaluation.verdict === "escalate" ? grantBinding(bound, evaluation) : exactBinding(bound, edit.text),
+    bindingDigest: exactBinding(bound, edit.text),
     argumentDigest: evaluation.argumentDigest,
     subject: { ...subject, arguments: edit.arguments, policyDigest: gate.policy.status().active!.digest },
   };
@@ -147,12 +164,12 @@ function outcome(request: ReviewRequest, result: Exclude<ReviewApprovalResult, {
 
 function conflict(
   code: Extract<ErrorCode, "approval_not_pending" | "already_reviewed">,
-  request: ReviewRequest,
+  request: Pick<ReviewRequest, "id" | "verdict">,
   state: string,
   approval: Approval,
 ): ConflictError {
   return new ConflictError(code, `Cannot ${request.verdict} approval ${approval.id}: ${state}`, {
-    facts: { status: approval.status },
+    facts: { approval_status: approval.status },
   });
 }
 

@@ -7,7 +7,7 @@ import type { Reviewer } from "../core/caller.ts";
 import { InvalidRequestError } from "../core/errors.ts";
 import type { Approval, ApprovalStatus } from "../core/ports.ts";
 import type { Reading } from "../core/read-json.ts";
-import { actor, digestText, freeText, jsonObject, parseReading } from "../core/schema.ts";
+import { digestText, freeText, identifier, jsonObject, parseReading, roles } from "../core/schema.ts";
 import type { Digest } from "../core/types.ts";
 import { approvalView } from "../gate/record.ts";
 import { type HttpContext, queryLimit, queryOf, queryValue, sendJson } from "./exchange.ts";
@@ -66,7 +66,8 @@ async function answerWhenChanged(
   approval: Approval,
 ): Promise<void> {
   const waitMs = waitOf(http, request);
-  if (waitMs === 0) return sendJson(response, approvalView(approval));
+  // What a client waits for is the end of pending, which may have come between its last look and this request.
+  if (waitMs === 0 || approval.status !== "pending") return sendJson(response, approvalView(approval));
   const abort = new AbortController();
   response.once("close", () => abort.abort());
   const changed = await http.gate.waitApproval(approval, waitMs, abort.signal);
@@ -88,7 +89,9 @@ function waitOf(http: HttpContext, request: IncomingMessage): number {
   return waitMs;
 }
 
-const actFields = { reason: freeText.optional(), actor: actor.optional() };
+/** A reviewer speaks for itself: there is no principal behind it. */
+const reviewerActor = z.strictObject({ id: identifier, type: identifier.optional(), roles: roles.optional() });
+const actFields = { reason: freeText.optional(), actor: reviewerActor.optional() };
 const actSchema = z.strictObject(actFields);
 const grantSchema = z.strictObject({
   ...actFields,
@@ -118,7 +121,7 @@ async function act(
 }
 
 /** INVARIANT (separate): who reviews comes from the credential; the body is asked only where there is none. */
-function reviewerOf(authenticated: Reviewer | undefined, said: z.infer<typeof actor> | undefined): Reviewer {
+function reviewerOf(authenticated: Reviewer | undefined, said: z.infer<typeof reviewerActor> | undefined): Reviewer {
   if (authenticated !== undefined) {
     if (said === undefined || said.id === authenticated.id) return authenticated;
     throw new InvalidRequestError("forbidden", "The reviewer is whom the credential names; leave actor out", {

@@ -18,6 +18,8 @@ export interface ServerOptions {
 /** How long a client may take over its headers and over its whole request; slow ones are cut off. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** How often those are looked at; with Node's own 30 s a slow client would have up to 40 s for its headers. */
+const TIMEOUT_CHECK_MS = 1_000;
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADER_BYTES_MAX = 16 * 1024;
 
@@ -45,7 +47,10 @@ export function createAdminServer(
 }
 
 function createListener(fastLane: ReadonlyMap<string, Handler>, app: Express, options: ServerOptions): Server {
-  const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
+  const limits = { maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: TIMEOUT_CHECK_MS };
+  const server = createServer(limits, (request, response) => {
+    // Draining: the client is told to open its next connection elsewhere.
+    if (!server.listening) response.setHeader("connection", "close");
     const handler = fastLane.get(`${request.method} ${request.url}`);
     if (handler === undefined) app(request, response);
     else void handler(request, response);

@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { z } from "zod";
 import type { Caller } from "../core/caller.ts";
 import { HoldpointError, InvalidRequestError } from "../core/errors.ts";
+import { PERMIT_CHARS_MAX } from "../core/permit.ts";
 import { parseProposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
 import { actor, entity, identifier, jsonObject, jsonValue, parseReading } from "../core/schema.ts";
@@ -120,7 +121,9 @@ async function usePermit(
   exchange: Exchange,
   act: "verifyPermit" | "consumePermit",
 ): Promise<Answer> {
-  const reading = await readBody(exchange.request, http.limits);
+  // Whatever could be proposed can be shown again, with its permit beside it.
+  const bytesMax = http.limits.bytesMax + PERMIT_CHARS_MAX;
+  const reading = await readBody(exchange.request, { ...http.limits, bytesMax });
   const use = usePermitRequest(exchange, reading);
   try {
     const answer = await http.gate[act](use);

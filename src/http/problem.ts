@@ -14,7 +14,6 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   wrong_content_encoding: 415,
   invalid_request: 400,
   batch_too_large: 413,
-  malformed_permit: 400,
   route_not_found: 404,
   method_not_allowed: 405,
   unauthenticated: 401,
@@ -22,10 +21,8 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   self_approval: 403,
   role_missing: 403,
   binding_echo_required: 400,
-  rate_limited: 429,
   approval_not_found: 404,
   permit_not_found: 404,
-  decision_not_found: 404,
   entry_not_found: 404,
   proposal_conflict: 409,
   approval_not_pending: 409,
@@ -57,7 +54,6 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   signing_unavailable: 503,
   overloaded: 503,
   shutting_down: 503,
-  timed_out: 503,
   integrity_failure: 500,
   internal_error: 500,
   config_invalid: 500,
@@ -97,7 +93,7 @@ export function problemOf(thrown: unknown, context: ProblemContext): Problem {
   return { status, body };
 }
 
-/** DESIGN invariants 6 and 7: an error ends in not allowed, except where observing must not get in anybody's way. */
+/** INVARIANTS (closed, transparent): an error ends in not allowed, except where observing must not get in anybody's way. */
 function meaning(mode: Mode | undefined): object {
   switch (mode) {
     case undefined:

@@ -44,11 +44,11 @@ interface KeySet {
 const LOOK_AGAIN_SECONDS = 1;
 
 export async function openPermitTokens(options: PermitTokenOptions): Promise<PermitTokens> {
-  let keys = await loadKeySet(options);
+  let keys = await loadKeySet(options, true);
   let lookedAt = options.nowSeconds();
   const reload = async () => {
     lookedAt = options.nowSeconds();
-    keys = await loadKeySet(options);
+    keys = await loadKeySet(options, false);
   };
   const keyFor = async (kid: string): Promise<Key | undefined> => {
     const known = keys.verifying.get(kid);
@@ -65,8 +65,8 @@ export async function openPermitTokens(options: PermitTokenOptions): Promise<Per
   };
 }
 
-async function loadKeySet(options: PermitTokenOptions): Promise<KeySet> {
-  const { active, verifying } = loadSigningKeys(options.directory, options.nowSeconds());
+async function loadKeySet(options: PermitTokenOptions, mayCreate: boolean): Promise<KeySet> {
+  const { active, verifying } = loadSigningKeys(options.directory, options.nowSeconds(), mayCreate);
   const own = verifying.map(publicJwk);
   const ownKids = new Set(own.map((jwk) => jwk.kid));
   // A foreign key cannot take the name of one of ours.
@@ -100,15 +100,16 @@ async function verify(token: string, keyFor: (kid: string) => Promise<Key | unde
     return refused("bad_signature", "Permit is not a compact JWS in its one spelling");
   }
   const kid = kidOf(header);
-  if (kid === undefined)
-    return refused("wrong_type", `Permit header is not that of a ${PERMIT_TYPE} signed with EdDSA`);
-  const key = await keyFor(kid);
-  if (key === undefined) return refused("unknown_key", "Permit is signed with a key that nobody trusts here");
+  const key = kid === undefined ? undefined : await keyFor(kid);
+  if (kid === undefined || key === undefined)
+    return refused("unknown_key", "Permit is signed with a key that nobody trusts here");
   try {
     await compactVerify(token, key, { algorithms: ["EdDSA"] });
   } catch {
     return refused("bad_signature", "Permit signature does not hold");
   }
+  if (header.toString("utf8") !== canonicalText({ alg: "EdDSA", kid, typ: PERMIT_TYPE }))
+    return refused("wrong_type", `Permit header is not that of a ${PERMIT_TYPE} signed with EdDSA`);
   const claims = canonicalObject(payload);
   return claims === undefined
     ? refused("wrong_type", "Permit payload is not canonical JSON")
@@ -125,19 +126,22 @@ function decodeExactly(part: string): Buffer | undefined {
   return bytes.toString("base64url") === part ? bytes : undefined;
 }
 
+/** The key that a header names, in whatever spelling; the header's own is compared once the signature holds. */
 function kidOf(header: Buffer): string | undefined {
-  const value = canonicalObject(header);
-  if (value === undefined || typeof value.kid !== "string") return undefined;
-  const expected = canonicalText({ alg: "EdDSA", kid: value.kid, typ: PERMIT_TYPE });
-  return header.toString("utf8") === expected ? value.kid : undefined;
+  const kid = readObject(header)?.value.kid;
+  return typeof kid === "string" ? kid : undefined;
 }
 
 function canonicalObject(bytes: Buffer): JsonObject | undefined {
+  const reading = readObject(bytes);
+  return reading?.canonical === bytes.toString("utf8") ? reading.value : undefined;
+}
+
+function readObject(bytes: Buffer): { readonly value: JsonObject; readonly canonical: string } | undefined {
   try {
-    const reading = readJson(bytes, { depthMax: 128 });
-    if (reading.canonical !== bytes.toString("utf8")) return undefined;
-    return typeof reading.value === "object" && reading.value !== null && !Array.isArray(reading.value)
-      ? (reading.value as JsonObject)
+    const { value, canonical } = readJson(bytes, { depthMax: 128 });
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? { value: value as JsonObject, canonical }
       : undefined;
   } catch {
     return undefined;

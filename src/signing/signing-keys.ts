@@ -33,10 +33,14 @@ export interface SigningKeys {
   readonly verifying: readonly PrivateJwk[];
 }
 
-/** @throws ConfigError when the directory cannot be read, holds a broken key, or is empty and cannot be written */
-export function loadSigningKeys(directory: string, nowSeconds: number): SigningKeys {
+/**
+ * @param mayCreate whether an empty directory gets its first key; at a later look an empty one is a directory that is away
+ * @throws ConfigError when the directory cannot be read, holds a broken key, or is empty and cannot be written
+ */
+export function loadSigningKeys(directory: string, nowSeconds: number, mayCreate = true): SigningKeys {
   let keys = readKeys(directory);
   if (keys.length === 0) {
+    if (!mayCreate) throw unusable(directory, "the keys are gone", undefined);
     addSigningKey(directory, nowSeconds);
     keys = readKeys(directory);
   }

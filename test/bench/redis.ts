@@ -28,6 +28,7 @@ const SUBJECT: ApprovalSubject = {
   context: {},
   arguments: { amount: 4900, currency: "EUR", reason: "customer request" },
   originalArgumentDigest: sha256Digest("{}"),
+  envelope: null,
   policyDigest: sha256Digest("{}"),
   reasons: [],
   risk: "high",

@@ -29,7 +29,10 @@ const text = (changes: Record<string, string>) => {
     .join(",")}}`;
 };
 
-function expectRefusal(answer: Answer, expected: { status?: number; code: string; pointer?: string }): void {
+function expectRefusal(
+  answer: Answer,
+  expected: { status?: number; code: string; pointer?: string | undefined },
+): void {
   expect(answer.body).toMatchObject({ code: expected.code, outcome: "deny", mode: "enforce", enforced: true });
   expect(answer.status).toBe(expected.status ?? 400);
   expect(answer.headers["content-type"]).toBe("application/problem+json");
@@ -43,7 +46,7 @@ function expectRefusal(answer: Answer, expected: { status?: number; code: string
 const long = (count: number) => JSON.stringify("a".repeat(count));
 const nested = (depth: number) => `{"deep":${"[".repeat(depth)}${"]".repeat(depth)}}`;
 
-const REFUSED: readonly (readonly [name: string, body: string, code: string, pointer?: string])[] = [
+const REFUSED: readonly (readonly [name: string, body: string, code: string, pointer?: string | undefined])[] = [
   ["nothing", "", "malformed_json", ""],
   ["half an object", '{"id":', "malformed_json", "/id"],
   ["two values", `${text({})} {}`, "malformed_json"],
@@ -129,10 +132,7 @@ const REFUSED: readonly (readonly [name: string, body: string, code: string, poi
 describe("POST /v1/decisions refuses", () => {
   test.each(REFUSED)("%s", async (_, body, code, pointer) => {
     const size = holdpoint.sidecar.ledger.head().size;
-    expectRefusal(await holdpoint.send({ path: "/v1/decisions", body }), {
-      code,
-      ...(pointer === undefined ? {} : { pointer }),
-    });
+    expectRefusal(await holdpoint.send({ path: "/v1/decisions", body }), { code, pointer });
     expect(holdpoint.sidecar.ledger.head().size).toBe(size);
   });
 

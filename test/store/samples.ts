@@ -36,6 +36,7 @@ export const SUBJECT: ApprovalSubject = {
     '{"amount":4900,"f":0.30000000000000004,"big":6.022e23,"none":null,"list":[],"empty":{},"toJSON":"x","__proto__":{"a":1}}',
   ),
   originalArgumentDigest: digestOf("original"),
+  envelope: null,
   policyDigest: digestOf("policy"),
   reasons: [{ code: "approval_required", message: "refund above 100" }],
   risk: "high",

@@ -1,7 +1,7 @@
 /** The real thing: `dist/main.js` as a child process, on free ports, told everything by HOLDPOINT_* variables. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -53,8 +53,17 @@ export function mainPath(): string {
   return join(projectRoot, "dist", "main.js");
 }
 
+const directories: string[] = [];
+
+/** Gone when the test process ends. */
 export function temporaryDirectory(): string {
-  return mkdtempSync(join(tmpdir(), "holdpoint-process-"));
+  const directory = mkdtempSync(join(tmpdir(), "holdpoint-process-"));
+  if (directories.push(directory) === 1) process.once("exit", removeDirectories);
+  return directory;
+}
+
+function removeDirectories(): void {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 }
 
 /** Settings as the YAML file has them, as variables; nothing of the test's own environment but PATH. */
@@ -110,6 +119,7 @@ export async function startProcess(
   const child = spawn(process.execPath, [mainPath(), ...args], {
     env: environmentOf(all),
     stdio: ["ignore", "ignore", "pipe"],
+    detached: true, // a process group of its own, to be signalled as one
   });
   alive.add(child);
   const lines: LogLine[] = [];

@@ -1,0 +1,89 @@
+/** Where what policy says of a mode, an envelope or a cancelled grant meets the door where actions run. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freshId, useOf } from "../support/proposals.ts";
+import {
+  DENY,
+  escalate,
+  PERMIT,
+  type ScriptedSidecar,
+  scripted,
+  scriptedBundle,
+  startScripted,
+} from "../support/scripted.ts";
+import { type Body, startSidecar } from "../support/sidecar.ts";
+
+let holdpoint: ScriptedSidecar;
+beforeAll(async () => {
+  holdpoint = await startScripted();
+});
+afterAll(() => holdpoint.close());
+
+const consume = (sidecar: Pick<ScriptedSidecar, "send">, body: Body) =>
+  sidecar.send({ path: "/v1/permits/consume", body });
+
+describe("POST /v1/permits/consume", () => {
+  test("refuses in observe mode where policy says that the action is enforced", async () => {
+    const observing = await startSidecar({ bundle: scriptedBundle("now"), mode: "observe" });
+    const forged = (answer: Body) => ({
+      permit: "forged",
+      action: { name: "PAY", arguments: { answer } },
+      actor: { id: "support-agent" },
+    });
+    const enforced = await consume(observing, forged({ ...DENY, mode: "enforce" }));
+    expect(enforced).toMatchObject({ status: 403, body: { code: "bad_signature", valid: false } });
+    const observed = await consume(observing, forged(DENY));
+    expect(observed).toMatchObject({
+      status: 200,
+      body: { valid: true, enforced: false, observed: { code: "bad_signature" } },
+    });
+    await observing.close();
+  });
+
+  test("takes the largest action that can be proposed, with its permit beside it", async () => {
+    const size = 262_144;
+    const proposal = scripted(PERMIT, { action: { name: "PAY", arguments: { note: "" } } });
+    const room = size - Buffer.byteLength(JSON.stringify(proposal));
+    proposal.action.arguments.note = "x".repeat(room);
+    const { body: decision } = await holdpoint.decide(proposal);
+    expect(decision.outcome).toBe("allow");
+    expect((await consume(holdpoint, useOf(proposal, decision))).body).toMatchObject({ valid: true });
+  });
+});
+
+describe("an envelope", () => {
+  const envelope = (chars: number) => {
+    const schema = { type: "object", description: "" };
+    schema.description = "x".repeat(chars - JSON.stringify(schema).length);
+    return escalate({ binding: "envelope", envelope: { schema, uses: 2 } });
+  };
+
+  test("is shown to the reviewer", async () => {
+    const schema = { type: "object", properties: { amount: { type: "integer", maximum: 10 } } };
+    const proposal = scripted(escalate({ binding: "envelope", envelope: { schema, uses: 3 } }));
+    const { body } = await holdpoint.decide(proposal);
+    const approval = await holdpoint.send({ path: `/v1/approvals/${body.approval.id}` });
+    expect(approval.body).toMatchObject({ binding: "envelope", envelope: schema, uses_left: 3 });
+    const exact = await holdpoint.decide(scripted(escalate()));
+    const other = await holdpoint.send({ path: `/v1/approvals/${exact.body.approval.id}` });
+    expect(other.body.binding).toBe("exact");
+    expect(other.body).not.toHaveProperty("envelope");
+  });
+
+  test("may be as large as a permit can carry and no larger", async () => {
+    const granted = await holdpoint.grant(scripted(envelope(16_384)));
+    expect(granted.outcome).toBe("allow");
+    const { body } = await holdpoint.decide(scripted(envelope(16_385)));
+    expect(body).toMatchObject({ outcome: "deny", reasons: [{ code: "policy_result_invalid" }] });
+  });
+});
+
+describe("a proposal that was allowed", () => {
+  test("is denied when it is posted again after its grant was cancelled", async () => {
+    const proposal = scripted(escalate(), { id: freshId("cancelled") });
+    const granted = await holdpoint.grant(proposal);
+    expect(granted.outcome).toBe("allow");
+    await holdpoint.review(granted.approval.id, "cancel");
+    const { body } = await holdpoint.decide(proposal);
+    expect(body).toMatchObject({ outcome: "deny", reasons: [{ code: "approval_cancelled" }, {}] });
+  });
+});
