@@ -130,7 +130,7 @@ const REFUSED: readonly (readonly [name: string, body: string, code: string, poi
 ];
 
 describe("POST /v1/decisions refuses", () => {
-  test.each(REFUSED)("%s", async (_, body, code, pointer) => {
+  test.each(REFUSED)("%s", async (_, body, code = "", pointer = undefined) => {
     const size = holdpoint.sidecar.ledger.head().size;
     expectRefusal(await holdpoint.send({ path: "/v1/decisions", body }), { code, pointer });
     expect(holdpoint.sidecar.ledger.head().size).toBe(size);
