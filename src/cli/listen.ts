@@ -7,7 +7,6 @@ import { ConfigError } from "../core/errors.ts";
 /** Resolves with the address as it is bound: the port that the system chose where 0 was asked for. */
 export async function listen(server: Server, address: string, setting: string): Promise<string> {
   const isSocket = address.startsWith("unix:");
-  if (isSocket) await removeLeftSocket(address.slice("unix:".length), setting);
   await new Promise<void>((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(cannotListen(address, setting, error));
     server.once("error", fail);
@@ -33,8 +32,13 @@ function hostOf(address: string): string | undefined {
   return host === "" ? undefined : host;
 }
 
-/** A socket that nobody answers on was left by a process that is gone; anything else in its place is somebody's. */
-async function removeLeftSocket(path: string, setting: string): Promise<void> {
+/**
+ * Makes room for a listener on a Unix socket: one that nobody answers on was left by a process that is gone; anything else
+ * in its place is somebody's. Before workers are started, for they share one socket.
+ */
+export async function clearSocket(address: string, setting: string): Promise<void> {
+  if (!address.startsWith("unix:")) return;
+  const path = address.slice("unix:".length);
   if (!existsSync(path)) return;
   if (!lstatSync(path).isSocket())
     throw new ConfigError("config_invalid", `Cannot listen on ${path}`, [

@@ -127,8 +127,7 @@ export async function openSidecar(config: Config, logger: Logger): Promise<Sidec
     close: async () => {
       await sweeping.stop();
       await policy.close();
-      await ledger.close();
-      await store.close();
+      await ledger.close().finally(() => store.close());
     },
   };
 }
@@ -238,14 +237,17 @@ function startSweeping(
 ): { stop(): Promise<void> } {
   let running: Promise<void> | undefined;
   const sweepOnce = async () => {
+    await recoverLedger(gate, of.ledger);
     await gate.sweep(of.tenants);
     await countApprovals(of);
     of.metrics.ledgerSize(of.ledger.head().size);
   };
   const start = () => {
-    running ??= sweepOnce().finally(() => {
-      running = undefined;
-    });
+    running ??= sweepOnce()
+      .catch((thrown: unknown) => of.metrics.failed({ what: "sweep", error: toError(thrown) }))
+      .finally(() => {
+        running = undefined;
+      });
   };
   start();
   const timer = setInterval(start, SWEEP_INTERVAL_MS);
@@ -255,6 +257,15 @@ function startSweeping(
       await running;
     },
   };
+}
+
+/**
+ * A sidecar whose ledger failed is not ready, so that nobody sends what would be the next, perhaps successful, write. It
+ * tries one of its own: the entry marks the end of a time in which refusals may lack their records.
+ */
+async function recoverLedger(gate: Gate, ledger: Ledger): Promise<void> {
+  if (ledger.isWritable()) return;
+  await gate.recordEvent("ledger_recovered", {}).catch(() => {}); // not yet: the next sweep tries again
 }
 
 async function countApprovals(of: {
@@ -288,7 +299,7 @@ function createOperations(of: {
   readonly isDraining: () => boolean;
 }): Operations {
   const { config, metrics } = of;
-  let known: { readonly atMs: number; readonly readiness: Readiness } | undefined;
+  let known: { readonly atMs: number; readonly readiness: Promise<Readiness> } | undefined;
   return {
     policy: of.policy,
     verifier: of.tokens,
@@ -297,7 +308,7 @@ function createOperations(of: {
     readiness: async () => {
       if (of.isDraining()) return { isReady: false, checks: { shutdown: "draining" } };
       if (known === undefined || performance.now() - known.atMs > READINESS_AGE_MS) {
-        known = { atMs: performance.now(), readiness: await checkReadiness(of) };
+        known = { atMs: performance.now(), readiness: checkReadiness(of) };
       }
       return known.readiness;
     },

@@ -53,7 +53,7 @@ async function dispatch(
       help: { type: "boolean", short: "h" },
     },
   });
-  const config = () => loadConfig(values.config ?? environment.HOLDPOINT_CONFIG, environment);
+  const config = () => loadConfig(values.config ?? (environment.HOLDPOINT_CONFIG || undefined), environment);
   const command = positionals.join(" ");
   if (values.help === true || command === "help") return print(HELP);
   switch (command) {

@@ -1,42 +1,86 @@
 /** `holdpoint serve`: starts, serves, reloads on SIGHUP, drains on SIGTERM and SIGINT. */
-import cluster, { type Worker } from "node:cluster";
+import cluster from "node:cluster";
 import type { Server } from "node:http";
+import type { Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
 import { toError } from "../core/errors.ts";
-import { aggregate } from "../telemetry/metrics.ts";
-import { listen } from "./listen.ts";
+import { endAtOnce } from "./end-at-once.ts";
+import { clearSocket, listen } from "./listen.ts";
 import { createLogger, openSidecar, type Sidecar } from "./open-sidecar.ts";
+import { endWithPrimary, followPrimary, leavePrimary, startWorkers, tellFailure, type Workers } from "./workers.ts";
 
 /** Resolves when the sidecar has shut down. @throws ConfigError before it listens */
 export async function serve(config: Config): Promise<void> {
   const logger = createLogger(config.log_level);
-  const isSingle = config.workers === 1;
-  const startedAt = performance.now();
-  const sidecar = await openSidecar(config, logger);
-  const servers: Server[] = [];
+  endOnFault(logger);
+  if (!cluster.isWorker) return serveAlone(config, logger);
+  endWithPrimary();
   try {
-    if (isSingle || cluster.isWorker) {
-      const server = sidecar.decisionServer();
-      servers.push(server);
-      logger.info(`Decisions on ${await listen(server, config.listen, "listen")}`);
-    }
-    if (isSingle || cluster.isPrimary) {
-      const server = sidecar.adminServer();
-      servers.push(server);
-      logger.info(`Admin on ${await listen(server, config.admin_listen, "admin_listen")}`);
-    }
+    await serveAlone(config, logger);
   } catch (error) {
-    for (const server of servers) server.close();
+    await tellFailure(error);
+  }
+  leavePrimary();
+}
+
+interface Running {
+  readonly sidecar: Sidecar;
+  readonly servers: Server[];
+  workers: Workers | undefined;
+}
+
+async function serveAlone(config: Config, logger: Logger): Promise<void> {
+  const startedAt = performance.now();
+  const running: Running = { sidecar: await openSidecar(config, logger), servers: [], workers: undefined };
+  const { sidecar } = running;
+  try {
+    await start(config, running);
+  } catch (error) {
+    for (const server of running.servers) server.close();
+    running.workers?.stop();
+    await running.workers?.stopped;
     await sidecar.close();
     throw error;
   }
-  sayWhatIsOpen(config, sidecar);
-  const workers = !isSingle && cluster.isPrimary ? startWorkers(config, sidecar) : undefined;
-  if (cluster.isWorker) answerPrimary(sidecar);
+  if (!cluster.isWorker) sayWhatIsOpen(config, sidecar);
   process.on("SIGHUP", () => void reload(sidecar));
-  logger.info({ ready_ms: Math.round(performance.now() - startedAt), mode: config.mode }, "Holdpoint is up");
+  const facts = { ready_ms: Math.round(performance.now() - startedAt), mode: config.mode };
+  logger.info(facts, cluster.isWorker ? "Worker is up" : "Holdpoint is up");
   await stopSignal();
-  await shutDown(config, sidecar, servers, workers);
+  await shutDown(config, running);
+}
+
+async function start(config: Config, running: Running): Promise<void> {
+  const { sidecar, servers } = running;
+  const { logger } = sidecar;
+  const isPrimary = config.workers > 1 && cluster.isPrimary;
+  if (isPrimary) {
+    await clearSocket(config.listen, "listen");
+    const workers = startWorkers(config, sidecar);
+    running.workers = workers;
+    const { contentType } = sidecar.metrics.registry;
+    Object.assign(sidecar.operations, { metrics: async () => ({ text: await workers.metrics(), contentType }) });
+    await workers.listening;
+  } else {
+    if (cluster.isWorker) followPrimary(sidecar.metrics);
+    else await clearSocket(config.listen, "listen");
+    const server = sidecar.decisionServer();
+    servers.push(server);
+    logger.info(`Decisions on ${await listen(server, config.listen, "listen")}`);
+  }
+  if (cluster.isWorker) return;
+  await clearSocket(config.admin_listen, "admin_listen");
+  const server = sidecar.adminServer();
+  servers.push(server);
+  logger.info(`Admin on ${await listen(server, config.admin_listen, "admin_listen")}`);
+}
+
+/** What nobody caught leaves a state that nobody knows: say so, and start again from what is on disk. */
+function endOnFault(logger: Logger): void {
+  process.on("uncaughtException", (error) => {
+    logger.fatal({ err: error }, "Unexpected fault: this process ends");
+    endAtOnce();
+  });
 }
 
 function sayWhatIsOpen(config: Config, sidecar: Sidecar): void {
@@ -65,12 +109,12 @@ async function reload(sidecar: Sidecar): Promise<void> {
   }
 }
 
-/** The first signal drains; a second one ends at once. */
+/** The first signal drains; a second one ends at once. A worker hears both from its group and from its primary. */
 function stopSignal(): Promise<void> {
   return new Promise((resolve) => {
     let isStopping = false;
     const stop = () => {
-      if (isStopping) process.exit(130);
+      if (isStopping && !cluster.isWorker) endAtOnce();
       isStopping = true;
       resolve();
     };
@@ -79,118 +123,32 @@ function stopSignal(): Promise<void> {
   });
 }
 
-async function shutDown(
-  config: Config,
-  sidecar: Sidecar,
-  servers: readonly Server[],
-  workers: Workers | undefined,
-): Promise<void> {
+/** How often connections are looked for whose last request was answered meanwhile. */
+const IDLE_CHECK_MS = 50;
+
+async function shutDown(config: Config, { sidecar, servers, workers }: Running): Promise<void> {
   const { logger } = sidecar;
   logger.info(`Draining for at most ${config.drain_seconds} s`);
   sidecar.startDraining();
   workers?.stop();
+  const idle = setInterval(() => {
+    for (const server of servers) server.closeIdleConnections();
+  }, IDLE_CHECK_MS);
   const cut = setTimeout(() => {
     for (const server of servers) server.closeAllConnections();
   }, config.drain_seconds * 1000);
   await Promise.all(servers.map(closed));
   await workers?.stopped;
+  clearInterval(idle);
   clearTimeout(cut);
   await sidecar.close();
   logger.info("Stopped");
   logger.flush();
-  process.disconnect?.();
 }
 
 function closed(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeIdleConnections();
-  });
-}
-
-// ------------------------------------------------------------------------------------------------------- workers
-
-interface Workers {
-  stop(): void;
-  readonly stopped: Promise<void>;
-}
-
-interface MetricsMessage {
-  readonly kind: "metrics";
-  readonly id: number;
-  readonly report?: object;
-}
-
-/** How long the primary waits for its workers' metrics before it answers without the missing ones. */
-const METRICS_WAIT_MS = 1_000;
-
-/**
- * The primary serves the admin port and keeps workers on the decision port, all on the same ledger and store. A worker
- * that dies is replaced.
- */
-function startWorkers(config: Config, sidecar: Sidecar): Workers {
-  let isStopping = false;
-  const asked = new Map<number, (report: object) => void>();
-  const fork = () => {
-    const worker = cluster.fork();
-    worker.on("message", (message: MetricsMessage) => {
-      if (message.kind === "metrics" && message.report !== undefined) asked.get(message.id)?.(message.report);
-    });
-  };
-  const stopped = new Promise<void>((resolve) => {
-    cluster.on("exit", (worker, code, signal) => {
-      if (!isStopping) {
-        sidecar.logger.error({ worker: worker.id, code, signal }, "A worker ended and is replaced");
-        fork();
-      } else if (Object.keys(cluster.workers ?? {}).length === 0) resolve();
-    });
-  });
-  for (let index = 0; index < config.workers; index++) fork();
-  process.on("SIGHUP", () => everyWorker((worker) => worker.process.kill("SIGHUP")));
-  replaceMetrics(sidecar, asked);
-  return {
-    stopped,
-    stop: () => {
-      isStopping = true;
-      everyWorker((worker) => worker.process.kill("SIGTERM"));
-    },
-  };
-}
-
-function everyWorker(act: (worker: Worker) => void): void {
-  for (const worker of Object.values(cluster.workers ?? {})) if (worker !== undefined) act(worker);
-}
-
-/** `/metrics` of the primary sums up every process. */
-function replaceMetrics(sidecar: Sidecar, asked: Map<number, (report: object) => void>): void {
-  let lastId = 0;
-  const { registry } = sidecar.metrics;
-  Object.assign(sidecar.operations, {
-    metrics: async () => {
-      const id = ++lastId;
-      const reports: object[] = [await registry.getMetricsAsJSON()];
-      const expected = Object.keys(cluster.workers ?? {}).length + 1;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, METRICS_WAIT_MS);
-        asked.set(id, (report) => {
-          reports.push(report);
-          if (reports.length === expected) {
-            clearTimeout(timer);
-            resolve();
-          }
-        });
-        everyWorker((worker) => worker.send({ kind: "metrics", id } satisfies MetricsMessage));
-      });
-      asked.delete(id);
-      return { text: await aggregate(reports), contentType: registry.contentType };
-    },
-  });
-}
-
-function answerPrimary(sidecar: Sidecar): void {
-  process.on("message", async (message: MetricsMessage) => {
-    if (message.kind !== "metrics") return;
-    const report = await sidecar.metrics.registry.getMetricsAsJSON();
-    process.send?.({ kind: "metrics", id: message.id, report } satisfies MetricsMessage);
   });
 }

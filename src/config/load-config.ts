@@ -63,7 +63,7 @@ export function loadConfig(
   for (const setting of SETTINGS)
     values[setting.key.replaceAll(".", "_")] = readSetting(setting, file, environment, faults);
   const config = values as unknown as Config;
-  if (faults.length === 0) faults.push(...contradictions(config));
+  faults.push(...contradictions(config));
   if (faults.length > 0)
     throw new ConfigError("config_invalid", `Cannot start: ${faults.length} fault(s) in the configuration`, faults);
   return Object.freeze({ ...config, keys_dir: config.keys_dir ?? join(config.data_dir, "keys") });
@@ -71,9 +71,9 @@ export function loadConfig(
 
 function readFile(path: string, faults: string[]): Readonly<Record<string, unknown>> {
   try {
-    const document = parseDocument(readFileSync(path, "utf8"), { uniqueKeys: true, maxAliasCount: 0 } as object);
+    const document = parseDocument(readFileSync(path, "utf8"), { uniqueKeys: true });
     if (document.errors.length > 0) throw document.errors[0];
-    const value: unknown = document.toJS() ?? {};
+    const value: unknown = document.toJS({ maxAliasCount: 0 }) ?? {};
     if (typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
     faults.push(`${path}: expected a mapping of settings`);
   } catch (thrown) {
@@ -157,28 +157,21 @@ function scalarOf(text: string, setting: Setting): unknown {
   }
 }
 
-function contradictions(config: Config): string[] {
+/** Between settings that hold by themselves; one that does not is undefined here, and was reported. */
+function contradictions(config: Partial<Config>): string[] {
+  const { auth, listen, admin_auth, admin_listen, api_keys = [] } = config;
   const faults: string[] = [];
-  if (config.auth.includes("none") && !isLocal(config.listen)) {
-    faults.push(`auth: "none" is for loopback and Unix sockets, and listen is ${config.listen}`);
+  if (auth?.includes("none") && listen !== undefined && !isLocal(listen)) {
+    faults.push(`auth: "none" is for loopback and Unix sockets, and listen is ${listen}`);
   }
-  if (config.admin_auth.includes("none") && !isLocal(config.admin_listen)) {
-    faults.push(`admin_auth: "none" is for loopback and Unix sockets, and admin_listen is ${config.admin_listen}`);
+  if (admin_auth?.includes("none") && admin_listen !== undefined && !isLocal(admin_listen)) {
+    faults.push(`admin_auth: "none" is for loopback and Unix sockets, and admin_listen is ${admin_listen}`);
   }
-  if (config.listen === config.admin_listen && !config.listen.endsWith(":0"))
+  if (listen !== undefined && listen === admin_listen && !listen.endsWith(":0"))
     faults.push("admin_listen: the same address as listen");
-  faults.push(
-    ...repeated(
-      config.api_keys.map((key) => key.id),
-      "api_keys: id",
-    ),
-  );
-  faults.push(
-    ...repeated(
-      config.api_keys.map((key) => key.sha256),
-      "api_keys: sha256",
-    ),
-  );
+  const idOf = api_keys.map((key) => key.id);
+  const hashOf = api_keys.map((key) => key.sha256);
+  faults.push(...repeated(idOf, "api_keys: id"), ...repeated(hashOf, "api_keys: sha256"));
   return faults;
 }
 

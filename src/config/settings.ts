@@ -12,7 +12,10 @@ const permitted = z.union([z.literal("*").transform(() => "any" as const), z.arr
 /** `127.0.0.1:8282`, `[::1]:8282`, `:8282` (every address) or `unix:/path`. */
 export const listenAddress = z
   .string()
-  .regex(/^(unix:\/.+|(\[[0-9a-fA-F:.]+\]|[^:/\s]*):[0-9]{1,5})$/, "expected host:port or unix:/path")
+  .regex(/^(unix:\/.+|(\[[0-9a-fA-F:.]+\]|[^:/\s]*):[0-9]{1,5})$/, {
+    error: "expected host:port or unix:/path",
+    abort: true,
+  })
   .refine(
     (text) => text.startsWith("unix:") || Number(text.slice(text.lastIndexOf(":") + 1)) <= 65_535,
     "expected a port up to 65535",

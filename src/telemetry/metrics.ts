@@ -6,6 +6,9 @@ import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, R
 import type { GateObserver, LoadedPolicy } from "../core/ports.ts";
 
 export const LABEL_VALUES_MAX = 200;
+/** Combinations of labels under which decisions are counted apart; names of further ones are "other". */
+export const DECISION_SERIES_MAX = 2_000;
+const OTHER = "other";
 
 const LATENCY_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
@@ -69,7 +72,8 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
   const executions = cached(
     new Counter({ name: "holdpoint_executions_total", help: "Reported executions", labelNames: ["status"], registers }),
   );
-  const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
+  // Every process measures the same shared thing: of several processes' values the largest is it, and not their sum.
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers, aggregator: "max" });
   const pending = gauge("holdpoint_approvals_pending", "Approvals that wait for a reviewer");
   const oldest = gauge("holdpoint_approvals_oldest_pending_seconds", "Age of the oldest of them");
   const unknown = gauge("holdpoint_executions_unknown", "Consumed permits whose outcome nobody reported");
@@ -102,15 +106,22 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
     help: "The active policy; always 1",
     labelNames: ["digest", "revision", "entrypoint"],
     registers,
+    aggregator: "max",
   });
-  const actionLabel = boundedLabel();
-  const reasonLabel = boundedLabel();
+  const actionLabel = boundedLabel(LABEL_VALUES_MAX);
+  const reasonLabel = boundedLabel(LABEL_VALUES_MAX);
+  const seriesLabel = boundedLabel(DECISION_SERIES_MAX);
   return {
     registry,
     decided(event) {
+      const { outcome, mode } = event;
       const reason = event.reasonCodes[0];
-      const reasonText = reason === undefined ? "none" : reasonLabel(reason);
-      decisions(event.outcome, event.mode, actionLabel(event.action), reasonText).inc();
+      // Anybody is denied under any name: only an action that policy let pass once earns a label, so that no caller can
+      // use up those of the others (INVARIANT: isolated).
+      const action = actionLabel(event.action, outcome !== "deny");
+      const labels = { action, reason: reason === undefined ? "none" : reasonLabel(reason, true) };
+      const isApart = seriesLabel(`${outcome} ${mode} ${labels.action} ${labels.reason}`, true) !== OTHER;
+      decisions(outcome, mode, isApart ? labels.action : OTHER, isApart ? labels.reason : OTHER).inc();
       latency.observe(event.seconds);
       evaluation.observe(event.evaluationSeconds);
     },
@@ -156,11 +167,11 @@ function cached(counter: Counter): (...values: string[]) => Counter.Internal {
 }
 
 /** The first names are themselves, later ones are "other". */
-function boundedLabel(): (value: string) => string {
+function boundedLabel(max: number): (value: string, mayEnter: boolean) => string {
   const known = new Set<string>();
-  return (value) => {
+  return (value, mayEnter) => {
     if (known.has(value)) return value;
-    if (known.size >= LABEL_VALUES_MAX) return "other";
+    if (!mayEnter || known.size >= max) return OTHER;
     known.add(value);
     return value;
   };

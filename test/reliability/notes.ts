@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import type { Config } from "../../src/config/load-config.ts";
 import { verifyLedger } from "../../src/ledger/verify-ledger.ts";
-import { type Body, randomFrom, type SidecarProcess } from "../support/process.ts";
+import { type Answer, type Body, randomFrom, type SidecarProcess } from "../support/process.ts";
 import { freshId, refund, useOf, writeFile } from "../support/proposals.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
@@ -35,11 +35,11 @@ export const createNotes = (): Notes => ({
 });
 
 /** A request that was never answered: the sidecar was killed. */
-const unanswered = Symbol("unanswered");
+const unanswered = "unanswered";
 
 type Sidecar = Pick<SidecarProcess, "send" | "decide" | "review">;
 
-async function ask(asking: Promise<{ readonly status: number; readonly text: string; readonly body: Body }>) {
+async function ask(asking: Promise<Answer>): Promise<Answer | typeof unanswered> {
   return asking.catch(() => unanswered);
 }
 

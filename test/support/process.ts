@@ -6,6 +6,7 @@ import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { afterAll } from "vitest";
 import { until } from "./redis.ts";
 import { type Answer, API_KEYS, type Body, exchange, KEYS, type Send } from "./sidecar.ts";
 import { projectRoot } from "./tools.ts";
@@ -40,6 +41,8 @@ export interface CommandResult extends Ending {
   readonly stderr: string;
 }
 
+const alive = new Set<ChildProcess>();
+
 let isBuilt = false;
 
 /** Path of the compiled command line, compiled anew where a source changed; one builder at a time. */
@@ -55,16 +58,18 @@ export function mainPath(): string {
 
 const directories: string[] = [];
 
-/** Gone when the test process ends. */
+/** Gone when the tests of this file are over. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "holdpoint-process-"));
-  if (directories.push(directory) === 1) process.once("exit", removeDirectories);
+  directories.push(directory);
   return directory;
 }
 
-function removeDirectories(): void {
+afterAll(async () => {
+  killProcesses();
+  await until(() => alive.size === 0, "every sidecar is gone");
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
-}
+});
 
 /** Settings as the YAML file has them, as variables; nothing of the test's own environment but PATH. */
 export function environmentOf(settings: Readonly<Record<string, unknown>>): Record<string, string> {
@@ -84,6 +89,7 @@ export async function runCommand(
   cwd = tmpdir(),
 ): Promise<CommandResult> {
   const child = spawn(process.execPath, [mainPath(), ...args], { env: environmentOf(settings), cwd });
+  alive.add(child); // one that serves where it should have refused must not outlive its test
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => {
@@ -93,10 +99,9 @@ export async function runCommand(
     stderr += chunk.toString();
   });
   const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  alive.delete(child);
   return { code, signal, stdout, stderr };
 }
-
-const alive = new Set<ChildProcess>();
 
 /** Ends whatever a failed test left running. */
 export function killProcesses(): void {
