@@ -45,9 +45,10 @@ const SWEEP_INTERVAL_MS = 1_000;
 /** An answer about readiness is good for this long, so that probes cannot load the store. */
 const READINESS_AGE_MS = 1_000;
 
-export async function openSidecar(config: Config, logger: Logger): Promise<Sidecar> {
+/** @param isWorker a worker serves decisions; sweeping, and recording what concerns them all, is its primary's */
+export async function openSidecar(config: Config, logger: Logger, isWorker = false): Promise<Sidecar> {
   const metrics = createMetrics((what, error) => logger.warn({ err: error }, `Cannot ${what}`));
-  const tenants = tenantsOf(config);
+  const tenants = isWorker ? [] : tenantsOf(config);
   const tokens = await openPermitTokens({
     directory: config.keys_dir,
     trusted: config.trusted_keys,
@@ -73,6 +74,7 @@ export async function openSidecar(config: Config, logger: Logger): Promise<Sidec
     gateOptions(config),
   );
   function recordQuietly(kind: string, data: object): void {
+    if (isWorker) return;
     gate.recordEvent(kind, data).catch((error: Error) => logger.error({ err: error }, `Cannot record ${kind}`));
   }
   recordQuietly("sidecar_started", {
@@ -90,9 +92,17 @@ export async function openSidecar(config: Config, logger: Logger): Promise<Sidec
     });
   if (lastError !== undefined) recordQuietly("policy_refused", { code: lastError.code, message: lastError.message });
 
-  let isDraining = false;
+  const draining = new AbortController();
   const sweeping = startSweeping(gate, { tenants, store, ledger, metrics });
-  const operations = createOperations({ config, policy, tokens, ledger, store, metrics, isDraining: () => isDraining });
+  const operations = createOperations({
+    config,
+    policy,
+    tokens,
+    ledger,
+    store,
+    metrics,
+    isDraining: () => draining.signal.aborted,
+  });
   const http: HttpContext = {
     gate,
     authenticator: createAuthenticator({
@@ -106,6 +116,7 @@ export async function openSidecar(config: Config, logger: Logger): Promise<Sidec
       batchMax: config.batch_max,
       waitMsMax: config.wait_seconds_max * 1000,
     },
+    draining: draining.signal,
     onInternalError: (error) => logger.error({ err: error }, "Internal error"),
   };
   const serverOptions = { connectionsMax: config.connections_max };
@@ -121,9 +132,7 @@ export async function openSidecar(config: Config, logger: Logger): Promise<Sidec
     operations,
     decisionServer: () => createDecisionServer(http, operations, serverOptions),
     adminServer: () => createAdminServer(http, operations, { ...serverOptions, ledger }),
-    startDraining: () => {
-      isDraining = true;
-    },
+    startDraining: () => draining.abort(),
     close: async () => {
       await sweeping.stop();
       await policy.close();

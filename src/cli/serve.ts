@@ -31,7 +31,11 @@ interface Running {
 
 async function serveAlone(config: Config, logger: Logger): Promise<void> {
   const startedAt = performance.now();
-  const running: Running = { sidecar: await openSidecar(config, logger), servers: [], workers: undefined };
+  const running: Running = {
+    sidecar: await openSidecar(config, logger, cluster.isWorker),
+    servers: [],
+    workers: undefined,
+  };
   const { sidecar } = running;
   try {
     await start(config, running);

@@ -4,6 +4,8 @@
  * A deny is not an error: it is a decision, and is answered with HTTP 200.
  */
 
+import type { Mode } from "./types.ts";
+
 /** The caller must change the request. */
 export const INVALID_REQUEST_CODES = [
   "malformed_json",
@@ -105,6 +107,8 @@ export abstract class HoldpointError extends Error {
   readonly code: ErrorCode;
   readonly pointer: string | undefined;
   readonly facts: Readonly<Record<string, string | number | boolean>>;
+  /** The mode of the action that failed, where the gate came to know it: decides what the failure means for the caller. */
+  mode: Mode | undefined;
 
   constructor(code: ErrorCode, message: string, detail: ErrorDetail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });

@@ -74,26 +74,50 @@ async function underMode(
   act: () => Promise<PermitUse>,
 ): Promise<PermitAnswer> {
   const { tenant } = request.caller;
-  const configured = configuredMode(gate.options, tenant, request.real.action);
+  const mode = modeOf(gate, request);
   try {
-    const use = await act();
+    const use = await (mode === "enforce" ? act() : withinBound(gate, act()));
     gate.observer.permitChecked({ tenant, result: "valid", isConsumption });
-    return { kind: "valid", mode: configured, use };
+    return { kind: "valid", mode, use };
   } catch (error) {
     if (!(error instanceof HoldpointError)) throw error;
+    error.mode = mode;
     gate.observer.permitChecked({ tenant, result: error.code, isConsumption });
-    const mode = effectiveMode(gate.options, configured, policyMode(gate, request));
     const recording = isConsumption ? recordRefusal(gate, request, mode, error) : undefined;
     if (mode === "enforce") {
       await recording;
       throw error;
     }
-    recording?.catch((failure: Error) => gate.observer.failed({ what: "record an observed refusal", error: failure }));
     return { kind: "observed", mode, refusal: error };
   }
 }
 
-/** What policy says of the mode of what is about to run; asked only when it would be refused. */
+/** INVARIANT (transparent): what observing waits for is bounded; what comes later is still done, and recorded. */
+function withinBound(gate: GateContext, acting: Promise<PermitUse>): Promise<PermitUse> {
+  const { observeRecordWaitMs } = gate.options;
+  return new Promise((resolve, reject) => {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      const message = `No answer from store or ledger within ${observeRecordWaitMs} ms`;
+      reject(new UnavailableError("store_unavailable", message));
+    }, observeRecordWaitMs);
+    acting.then(resolve, (error: Error) => {
+      if (isLate) gate.observer.failed({ what: "use a permit that is only observed", error });
+      else reject(error);
+    });
+    acting.finally(() => clearTimeout(timer)).catch(() => {});
+  });
+}
+
+/** As for the decision: configuration first, and policy where it may say something else. */
+function modeOf(gate: GateContext, request: UsePermitRequest): Mode {
+  const configured = configuredMode(gate.options, request.caller.tenant, request.real.action);
+  const isPolicyAsked = configured === "observe" || gate.options.policyMayObserve;
+  return isPolicyAsked ? effectiveMode(gate.options, configured, policyMode(gate, request)) : configured;
+}
+
+/** What policy says of the mode of what is about to run. */
 function policyMode(gate: GateContext, request: UsePermitRequest): Mode | undefined {
   const { real, caller } = request;
   return evaluate(gate.policy.status().active, gate.results, {

@@ -13,7 +13,7 @@
 import { granters } from "../core/approval-state.ts";
 import { authorizeProposal, type Caller, excludedReviewers, isSamePrincipal } from "../core/caller.ts";
 import { canonicalData, sha256Digest } from "../core/digest.ts";
-import { ConflictError, NotFoundError, UnavailableError } from "../core/errors.ts";
+import { ConflictError, HoldpointError, NotFoundError, UnavailableError } from "../core/errors.ts";
 import { PARTITIONS } from "../core/partition.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Approval, ApprovalSubject, LoadedPolicy } from "../core/ports.ts";
@@ -47,6 +47,15 @@ export interface DecisionAnswer {
  * UnavailableError, none of which ever means allowed
  */
 export async function decide(gate: GateContext, request: DecideRequest): Promise<DecisionAnswer> {
+  try {
+    return await decideOrFail(gate, request);
+  } catch (error) {
+    if (error instanceof HoldpointError) error.mode = modeNow(gate, request);
+    throw error;
+  }
+}
+
+async function decideOrFail(gate: GateContext, request: DecideRequest): Promise<DecisionAnswer> {
   authorizeProposal(request.caller, request.proposal);
   const recorded = gate.ledger.find(proposalKey(request.caller.tenant, request.proposal.id));
   return recorded === undefined ? decideAnew(gate, request, undefined) : decideAgain(gate, request, recorded.text);

@@ -6,7 +6,7 @@ import type { Approval, ApprovalPage, ApprovalStatus, Execution } from "../core/
 import type { Mode, Tenant } from "../core/types.ts";
 import { consumePermit, type PermitAnswer, type UsePermitRequest, verifyPermit } from "./consume-permit.ts";
 import { type DecideRequest, type DecisionAnswer, decide } from "./decide.ts";
-import { configuredMode, GATE_DEFAULTS, type GateOptions } from "./options.ts";
+import { GATE_DEFAULTS, type GateOptions, strictestMode } from "./options.ts";
 import type { GateContext, GatePorts } from "./ports.ts";
 import { factEntry } from "./record.ts";
 import { type ReportRequest, reportExecution } from "./report-execution.ts";
@@ -39,8 +39,8 @@ export interface Gate {
   recordEvent(kind: string, data: object): Promise<void>;
   /** @param leftFactAgeMs how old a fact must be to count as left behind; LEFT_FACT_AGE_MS where nothing is said */
   sweep(tenants: readonly Tenant[], leftFactAgeMs?: number): Promise<void>;
-  /** What configuration says for a tenant, before policy speaks; for answers that never reach policy. */
-  modeOf(tenant: Tenant, action?: string): Mode;
+  /** For answers that never came to know the action: observe only where configuration enforces nothing for the tenant. */
+  modeOf(tenant: Tenant): Mode;
 }
 
 export function createGate(ports: GatePorts, options: Partial<GateOptions> = {}): Gate {
@@ -70,7 +70,7 @@ export function createGate(ports: GatePorts, options: Partial<GateOptions> = {})
       await gate.ledger.append(factEntry({ kind, tenant: "", traceId: "", time, data }));
     },
     sweep: (tenants, leftFactAgeMs) => sweep(gate, tenants, leftFactAgeMs),
-    modeOf: (tenant, action = "") => configuredMode(gate.options, tenant, action),
+    modeOf: (tenant) => strictestMode(gate.options, tenant),
   };
 }
 

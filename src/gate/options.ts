@@ -42,6 +42,11 @@ export function configuredMode(options: GateOptions, tenant: Tenant, action: str
   return options.actionModes.get(action) ?? tenantMode;
 }
 
+export function strictestMode(options: GateOptions, tenant: Tenant): Mode {
+  const modes = [options.tenantModes.get(tenant) ?? options.mode, ...options.actionModes.values()];
+  return modes.includes("enforce") ? "enforce" : "observe";
+}
+
 /**
  * Policy may always make an action stricter. It may relax one to observe only where configuration lets it: by itself it
  * never weakens a tenant that is set to enforce.

@@ -68,10 +68,10 @@ async function answerWhenChanged(
   const waitMs = waitOf(http, request);
   // What a client waits for is the end of pending, which may have come between its last look and this request.
   if (waitMs === 0 || approval.status !== "pending") return sendJson(response, approvalView(approval));
-  const abort = new AbortController();
-  response.once("close", () => abort.abort());
-  const changed = await http.gate.waitApproval(approval, waitMs, abort.signal);
-  if (!abort.signal.aborted) sendJson(response, approvalView(changed));
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  const changed = await http.gate.waitApproval(approval, waitMs, AbortSignal.any([gone.signal, http.draining]));
+  if (!gone.signal.aborted) sendJson(response, approvalView(changed));
 }
 
 function waitOf(http: HttpContext, request: IncomingMessage): number {

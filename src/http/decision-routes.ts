@@ -60,7 +60,8 @@ function decisionProblem(
   of: { readonly tenant: string; readonly traceId: string },
 ): Problem {
   if (!(thrown instanceof HoldpointError)) http.onInternalError(thrown as Error);
-  return problemOf(thrown, { mode: http.gate.modeOf(of.tenant), traceId: of.traceId });
+  const mode = thrown instanceof HoldpointError ? thrown.mode : undefined;
+  return problemOf(thrown, { mode: mode ?? http.gate.modeOf(of.tenant), traceId: of.traceId });
 }
 
 async function decideOne(http: HttpContext, exchange: Exchange): Promise<Answer> {

@@ -16,6 +16,8 @@ export interface HttpContext {
   readonly gate: Gate;
   readonly authenticator: Authenticator;
   readonly limits: HttpLimits;
+  /** Aborts when the sidecar begins to shut down: whoever waits is answered with what is. */
+  readonly draining: AbortSignal;
   /** Internal errors, for the log. */
   readonly onInternalError: (error: Error) => void;
 }

@@ -1,6 +1,7 @@
 /** Where what policy says of a mode, an envelope or a cancelled grant meets the door where actions run. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freshId, useOf } from "../support/proposals.ts";
+import { startRedis, until } from "../support/redis.ts";
 import {
   DENY,
   escalate,
@@ -85,5 +86,61 @@ describe("a proposal that was allowed", () => {
     await holdpoint.review(granted.approval.id, "cancel");
     const { body } = await holdpoint.decide(proposal);
     expect(body).toMatchObject({ outcome: "deny", reasons: [{ code: "approval_cancelled" }, {}] });
+  });
+});
+
+describe("an error", () => {
+  const away = "redis://127.0.0.1:1";
+
+  test("means deny for an action that is enforced, also where the rest is observed", async () => {
+    const mixed = await startSidecar({
+      bundle: scriptedBundle("now"),
+      mode: "observe",
+      store: away,
+      actions: { PAY: { mode: "enforce" } },
+    });
+    const refused = await mixed.decide(scripted(PERMIT));
+    expect(refused).toMatchObject({
+      status: 503,
+      body: { code: "store_unavailable", outcome: "deny", enforced: true },
+    });
+    const observed = await mixed.decide(scripted(PERMIT, { action: { name: "LOOK", arguments: {} } }));
+    expect(observed).toMatchObject({ status: 200, body: { outcome: "allow", enforced: false } });
+    const unreadable = await mixed.send({ path: "/v1/decisions", body: "{" });
+    expect(unreadable).toMatchObject({ status: 400, body: { outcome: "deny" } });
+    await mixed.close();
+  });
+
+  test("means deny for an action that policy enforces while the sidecar observes", async () => {
+    const observing = await startSidecar({ bundle: scriptedBundle("now"), mode: "observe", store: away });
+    const refused = await observing.decide(scripted({ ...PERMIT, mode: "enforce" }));
+    expect(refused).toMatchObject({
+      status: 503,
+      body: { code: "store_unavailable", outcome: "deny", enforced: true },
+    });
+    await observing.close();
+  });
+
+  test("of a store that never answers does not hold up what is only observed", async () => {
+    const redis = await startRedis();
+    const observing = await startSidecar({
+      bundle: scriptedBundle("now"),
+      mode: "observe",
+      store: redis.url,
+      store_timeout_ms: 5_000,
+    });
+    await until(async () => (await observing.send({ path: "/readyz" })).status === 200);
+    redis.freeze();
+    const proposal = scripted(PERMIT);
+    const { body: decision } = await observing.decide(proposal);
+    expect(decision).toMatchObject({ outcome: "allow", enforced: false });
+    const used = await consume(observing, useOf(proposal, decision));
+    expect(used).toMatchObject({
+      status: 200,
+      body: { valid: true, observed: { code: "store_unavailable", detail: expect.stringContaining("within 100 ms") } },
+    });
+    redis.thaw();
+    await observing.close();
+    await redis.dispose();
   });
 });

@@ -138,6 +138,8 @@ export class EmbeddedStore implements Store {
   async expireApprovals(tenant: Tenant, limit: number): ReturnType<Store["expireApprovals"]> {
     checkTenant(tenant);
     checkLimit(limit, LIMITS.sweep);
+    if (!(await this.#read("look for overdue approvals", tenant, (tables, nowMs) => tables.isSweepDue(nowMs))))
+      return [];
     const expired = await this.#write("expire approvals", tenant, (tables, nowMs) => {
       tables.purge(nowMs, limit);
       return tables.overdue(nowMs, limit).flatMap((row) => {
@@ -231,6 +233,8 @@ export class EmbeddedStore implements Store {
   async takeFacts(tenant: Tenant, olderThanMs: number, limit: number): Promise<readonly StoreFact[]> {
     checkTenant(tenant);
     checkLimit(limit, LIMITS.facts);
+    const isDue = await this.#read("look for facts", tenant, (tables, nowMs) => tables.isFactDue(nowMs - olderThanMs));
+    if (!isDue) return [];
     return this.#write("take facts", tenant, (tables, nowMs) =>
       tables.takeFacts(nowMs - olderThanMs, nowMs + this.#options.factLeaseMs, limit),
     );

@@ -65,6 +65,16 @@ export class Tables {
     }));
   }
 
+  /** Whether a sweep at this time would change anything: asked first, because looking costs no commit. */
+  isSweepDue(nowMs: number): boolean {
+    const kinds = ["due", "purge"] as const;
+    return kinds.some((kind) => this.#keys([kind, this.#tenant], [kind, this.#tenant, nowMs, LAST], 1).length > 0);
+  }
+
+  isFactDue(beforeMs: number): boolean {
+    return this.#keys(["factDue", this.#tenant], ["factDue", this.#tenant, beforeMs, LAST], 1).length > 0;
+  }
+
   removeRow(key: Key): void {
     this.#rows.remove(key);
   }
