@@ -1,6 +1,7 @@
 /** A permit for one allowed decision: claims first, so that the record can hold them; then the store; then the signature. */
 
 import { canonicalData } from "../core/digest.ts";
+import { IntegrityError } from "../core/errors.ts";
 import { partitionOfId, partitionOfUnique, permitIdIn } from "../core/partition.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Approval } from "../core/ports.ts";
@@ -72,7 +73,7 @@ export async function registerPermit(gate: GateContext, request: PermitRequest, 
     entity: proposal.entity,
     context: proposal.context,
   };
-  await gate.store.issuePermit({
+  const isNew = await gate.store.issuePermit({
     jti: claims.jti,
     tenant: request.tenant,
     approvalId: request.approval?.id,
@@ -80,6 +81,8 @@ export async function registerPermit(gate: GateContext, request: PermitRequest, 
     expiresAtMs: claims.exp * 1000,
     subjectText: canonicalData(subject),
   });
+  // Ids are 80 random bits: one that is there already was not drawn, it was guessed or copied.
+  if (!isNew) throw new IntegrityError("integrity_failure", `Permit ${claims.jti} exists already`);
 }
 
 export function signPermit(gate: GateContext, claims: PermitClaims): Promise<string> {

@@ -135,7 +135,7 @@ describe("POST /v1/approvals/{id}/grant", () => {
   });
 
   test("gives a new permit after the first has lapsed, while the grant is unused", async () => {
-    const proposal = scripted(escalate({}, { permit: { required: true, ttl_seconds: 1 } }));
+    const proposal = scripted(escalate({}, { permit: { required: true, ttl_seconds: 3 } }));
     const { id } = await open(proposal);
     await holdpoint.review(id, "grant");
     const first = (await holdpoint.decide(proposal)).body;
@@ -153,7 +153,7 @@ describe("POST /v1/approvals/{id}/grant", () => {
   });
 
   test("ends with the time that policy gives a grant", async () => {
-    const proposal = scripted(escalate({ grant_ttl_seconds: 1 }, { permit: { required: true, ttl_seconds: 60 } }));
+    const proposal = scripted(escalate({ grant_ttl_seconds: 3 }, { permit: { required: true, ttl_seconds: 60 } }));
     const allowed = await holdpoint.grant(proposal);
     const { id } = allowed.approval;
     await until(async () => (await read(id)).status === "expired", "the grant expires");
