@@ -120,7 +120,7 @@ describe("verifyNote()", () => {
     [signNote("text\n", [other]), "signed by another"],
     [signNote("text\n", [{ ...signer, sign: () => Buffer.alloc(64) }]), "zeros for a signature"],
     [signNote("text\n", [{ ...signer, sign: () => Buffer.alloc(63) }]), "short signature"],
-    [signNote("text\n", [{ ...signer, keyId: signer.keyId ^ 1 }]), "another key id"],
+    [signNote("text\n", [{ ...signer, keyId: (signer.keyId ^ 1) >>> 0 }]), "another key id"],
     [signNote("text\n", [{ ...signer, name: "two.example" }]), "another name"],
     [`\ud800${note}`, "lone surrogate"],
   ])("refuses %j (%s)", (hostile) => {
