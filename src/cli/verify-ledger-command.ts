@@ -21,8 +21,18 @@ export function verifyLedgerCommand(command: VerifyLedgerCommand): number {
     ...(command.checkpointPath === undefined ? {} : { checkpoint: readCheckpoint(command.checkpointPath) }),
     ...(vkey === undefined ? {} : { vkey: vkey.trim() }),
   });
-  process.stdout.write(command.isJson ? `${JSON.stringify(report)}\n` : sentence(directory, report));
-  return report.fault === undefined ? 0 : 3;
+  const checked = command.vkey === undefined ? report : requireSigned(report);
+  process.stdout.write(command.isJson ? `${JSON.stringify(checked)}\n` : sentence(directory, checked));
+  return checked.fault === undefined ? 0 : 3;
+}
+
+/** Who gives a key asks whether it vouches for this log; a log without any checkpoint answers no. */
+function requireSigned(report: LedgerReport): LedgerReport {
+  if (report.fault !== undefined || report.signedCheckpoints > 0) return report;
+  return {
+    ...report,
+    fault: { kind: "checkpoint", expected: "a checkpoint signed with the key given", found: "none" },
+  };
 }
 
 function sentence(directory: string, report: LedgerReport): string {

@@ -62,6 +62,8 @@ function requirePermitted(permitted: Permitted, id: string, pointer: string, wha
 export interface Reviewer extends Identity {
   readonly tenant: Tenant;
   readonly credentialId: string | undefined;
+  /** Actors as whom the same credential may propose; what they propose it may not approve. */
+  readonly actsAs: Permitted;
 }
 
 /** The proposer and everybody it acts for, and the credential that spoke for them. */

@@ -1,12 +1,12 @@
 /** A proposal: what an actor wants to do, read once at the edge and trusted from there on. */
 import { z } from "zod";
 import type { Reading } from "./read-json.ts";
-import { actor, entity, identifier, jsonObject, parseReading } from "./schema.ts";
+import { actionArguments, actor, entity, identifier, jsonObject, parseReading } from "./schema.ts";
 import type { ActorRef, EntityRef, JsonObject } from "./types.ts";
 
 export const proposalSchema = z.strictObject({
   id: identifier,
-  action: z.strictObject({ name: identifier, arguments: jsonObject }),
+  action: z.strictObject({ name: identifier, arguments: actionArguments }),
   actor,
   entity: entity.optional(),
   context: jsonObject.optional(),

@@ -31,6 +31,14 @@ export const jsonObject = z.custom<JsonObject>(
   "expected an object",
 );
 
+/** Policy looks at every argument by name, and some of what it does grows faster than their number. */
+export const ARGUMENTS_MAX = 1_000;
+
+export const actionArguments = jsonObject.refine(
+  (value) => Object.keys(value).length <= ARGUMENTS_MAX,
+  `expected at most ${ARGUMENTS_MAX} arguments`,
+);
+
 export const jsonValue = z.custom<Json>((value) => value !== undefined, "expected a JSON value");
 
 export const digestText = z.string().regex(/^sha256:[0-9a-f]{64}$/, "expected sha256: and 64 hexadecimal digits");

@@ -39,12 +39,20 @@ function partsOf(of: Bound): Omit<BindingParts, "argumentsText"> {
 }
 
 /**
- * Finds the approval of a binding again: the binding and its context. Policy may name the members of the context that
+ * Finds the approval of an action again: what it binds, for whom by their ids alone, and its context. Policy may name the members of the context that
  * count, so that a proposer cannot leave a denial behind by changing one that does not.
  */
-export function scopeOf(of: Bound, binding: Digest, contextKeys: readonly string[] | undefined): Digest {
+export function scopeOf(of: Bound, evaluation: Evaluation): Digest {
+  const contextKeys = evaluation.result?.approval?.context;
   const context = contextKeys === undefined ? of.context : pick(of.context, contextKeys);
+  const binding = grantBinding({ ...of, actor: withIdsOnly(of.actor) }, evaluation);
   return sha256Digest(canonicalData({ binding, context }));
+}
+
+/** Types and roles of principals are the proposer's to spell: a denial of the same action for the same people stays one. */
+function withIdsOnly(actor: ActorRef): ActorRef {
+  const { id, on_behalf_of } = actor;
+  return on_behalf_of === undefined ? { id } : { id, on_behalf_of: withIdsOnly(on_behalf_of) };
 }
 
 function pick(context: JsonObject, keys: readonly string[]): JsonObject {

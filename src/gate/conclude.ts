@@ -106,7 +106,7 @@ export async function conclude(gate: GateContext, about: About): Promise<Conclus
   }
   if (evaluation.verdict !== "escalate") return byPolicy(request, evaluation);
   const binding = grantBinding(boundBy(request), evaluation);
-  const scope = scopeOf(boundBy(request), binding, evaluation.result?.approval?.context);
+  const scope = scopeOf(boundBy(request), evaluation);
   if (named === undefined) return concludeByScope(gate, about, { binding, scope });
   if (approval === undefined)
     return denied(about, "approval_expired", "The approval is no longer on record", undefined);

@@ -2,14 +2,37 @@
 
 import type { ValidateFunction } from "ajv";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { RE2JS } from "re2js";
 import { canonicalData } from "../core/digest.ts";
 import { toError } from "../core/errors.ts";
-import type { JsonObject } from "../core/types.ts";
+import type { Json, JsonObject } from "../core/types.ts";
 
 const SCHEMAS_MAX = 256;
 
+/** Items up to which `uniqueItems`, which compares every pair, may be asked for. */
+const UNIQUE_ITEMS_MAX = 1_000;
+
+/** The agent writes the text that a pattern meets: RE2 matches in linear time, and refuses what it cannot. */
+function linearTime(pattern: string): { test(text: string): boolean } {
+  const compiledPattern = RE2JS.compile(pattern);
+  return {
+    test: (text) => compiledPattern.matcher(text).find(),
+    // The library shares one matcher among patterns that print alike.
+    toString: () => `/${pattern}/`,
+  } as { test(text: string): boolean };
+}
+linearTime.code = "linearTime";
+
 /** Formats are not checked: a schema that relies on one is refused by strict mode instead of silently passing. */
-const createAjv = () => new Ajv2020({ strict: true, allErrors: false, addUsedSchema: false, ownProperties: true });
+const createAjv = () =>
+  new Ajv2020({
+    strict: true,
+    allErrors: false,
+    addUsedSchema: false,
+    ownProperties: true,
+    multipleOfPrecision: 9,
+    code: { regExp: linearTime },
+  });
 let ajv = createAjv();
 const compiled = new Map<string, ValidateFunction | Error>();
 
@@ -39,6 +62,7 @@ function compile(schema: JsonObject): ValidateFunction | Error {
 function tryCompile(schema: JsonObject, text: string): ValidateFunction | Error {
   // The library skips rules for a property of this name. In canonical text this is a key, and no string's inside.
   if (text.includes('"__proto__":')) return new Error("a rule for __proto__ is not supported");
+  if (hasUnboundedUnique(schema)) return new Error(`uniqueItems takes maxItems of at most ${UNIQUE_ITEMS_MAX}`);
   try {
     const validate = ajv.compile(schema);
     // Its answer would be a promise, which is true whatever it resolves to.
@@ -46,4 +70,11 @@ function tryCompile(schema: JsonObject, text: string): ValidateFunction | Error 
   } catch (thrown) {
     return toError(thrown);
   }
+}
+
+function hasUnboundedUnique(schema: Json): boolean {
+  if (typeof schema !== "object" || schema === null) return false;
+  const isBounded = "maxItems" in schema && typeof schema.maxItems === "number" && schema.maxItems <= UNIQUE_ITEMS_MAX;
+  if ("uniqueItems" in schema && schema.uniqueItems !== false && !isBounded) return true;
+  return Object.values(schema).some(hasUnboundedUnique);
 }

@@ -42,7 +42,7 @@ export interface Gate {
   /** @param leftFactAgeMs how old a fact must be to count as left behind; LEFT_FACT_AGE_MS where nothing is said */
   sweep(tenants: readonly Tenant[], leftFactAgeMs?: number): Promise<void>;
   /** For answers that never came to know the action: observe only where configuration enforces nothing for the tenant. */
-  modeOf(tenant: Tenant): Mode;
+  modeOf(tenant: Tenant | undefined): Mode;
 }
 
 export function createGate(ports: GatePorts, options: Partial<GateOptions> = {}): Gate {

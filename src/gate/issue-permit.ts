@@ -1,7 +1,7 @@
 /** A permit for one allowed decision: claims first, so that the record can hold them; then the store; then the signature. */
 
-import { canonicalData } from "../core/digest.ts";
-import { IntegrityError } from "../core/errors.ts";
+import { canonicalData, sha256Digest } from "../core/digest.ts";
+import { ConflictError } from "../core/errors.ts";
 import { partitionOfId, partitionOfUnique, permitIdIn } from "../core/partition.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Approval } from "../core/ports.ts";
@@ -20,6 +20,8 @@ export interface PermitRequest {
   readonly policyDigest: Digest | null;
   readonly approval: Approval | undefined;
   readonly decidedAt: Date;
+  /** What this decision follows, where the same proposal was decided before. */
+  readonly after: string | undefined;
 }
 
 /** What consumption needs to decide the same proposal again under a newer policy. */
@@ -34,7 +36,7 @@ export interface PermitSubject {
 export function permitClaims(gate: GateContext, request: PermitRequest): PermitClaims {
   const { proposal, evaluation, approval } = request;
   const asked = evaluation.result?.permit;
-  const unique = gate.randomness.ulid();
+  const unique = approval === undefined ? proposalUnique(request) : gate.randomness.ulid();
   const partition = approval === undefined ? partitionOfUnique(unique) : partitionOfId(approval.id)!;
   const issuedAt = Math.floor(request.decidedAt.getTime() / 1000);
   const envelope = approval === undefined ? undefined : evaluation.result?.approval?.envelope;
@@ -81,8 +83,27 @@ export async function registerPermit(gate: GateContext, request: PermitRequest, 
     expiresAtMs: claims.exp * 1000,
     subjectText: canonicalData(subject),
   });
-  // Ids are 80 random bits: one that is there already was not drawn, it was guessed or copied.
-  if (!isNew) throw new IntegrityError("integrity_failure", `Permit ${claims.jti} exists already`);
+  if (isNew) return;
+  // The same proposal id came to two sidecars, or again after a crash: one permit id, so one use between them.
+  const known = await gate.store.readPermit(request.tenant, claims.jti);
+  if (known?.subjectText === canonicalData(subject)) return;
+  throw new ConflictError(
+    "proposal_conflict",
+    `Proposal ${JSON.stringify(proposal.id)} was decided with other content`,
+    {
+      pointer: "/id",
+    },
+  );
+}
+
+/**
+ * The permit id of a proposal that nobody had to approve follows from the proposal's id: whichever sidecars decide it, and
+ * however often, the store lets it be used once. Under an approval it is the grant that counts uses.
+ */
+function proposalUnique(request: PermitRequest): string {
+  const { tenant, proposal, after } = request;
+  const digest = sha256Digest(JSON.stringify([tenant, proposal.id, after ?? null]));
+  return digest.slice("sha256:".length, "sha256:".length + 32).toUpperCase();
 }
 
 export function signPermit(gate: GateContext, claims: PermitClaims): Promise<string> {

@@ -36,14 +36,18 @@ export const GATE_DEFAULTS: GateOptions = {
   observeRecordWaitMs: 100,
 };
 
-/** The mode that configuration sets for one action of one tenant; the strictest of what it says. */
+/** An action's own mode, else its tenant's, else everybody's; a tenant that is set to enforce enforces every action. */
 export function configuredMode(options: GateOptions, tenant: Tenant, action: string): Mode {
-  const tenantMode = options.tenantModes.get(tenant) ?? options.mode;
-  return options.actionModes.get(action) ?? tenantMode;
+  const tenantMode = options.tenantModes.get(tenant);
+  if (tenantMode === "enforce") return "enforce";
+  return options.actionModes.get(action) ?? tenantMode ?? options.mode;
 }
 
-export function strictestMode(options: GateOptions, tenant: Tenant): Mode {
-  const modes = [options.tenantModes.get(tenant) ?? options.mode, ...options.actionModes.values()];
+/** @param tenant undefined where nobody knows yet who asks */
+export function strictestMode(options: GateOptions, tenant: Tenant | undefined): Mode {
+  const { tenantModes, mode } = options;
+  const ofTenants = tenant === undefined ? [mode, ...tenantModes.values()] : [tenantModes.get(tenant) ?? mode];
+  const modes = [...ofTenants, ...options.actionModes.values()];
   return modes.includes("enforce") ? "enforce" : "observe";
 }
 

@@ -88,6 +88,7 @@ async function permitFor(gate: GateContext, concluded: Concluded): Promise<Permi
     policyDigest: mode === "observe" && outcome !== "allow" ? null : (policy?.digest ?? null),
     approval,
     decidedAt,
+    after: concluded.follows?.after,
   };
   const claims = permitClaims(gate, permitRequest);
   const registering = registerPermit(gate, permitRequest, claims);

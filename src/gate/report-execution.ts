@@ -1,9 +1,10 @@
 /** What became of a consumed permit. Until it is said, the outcome is unknown, and is listed as such. */
 import type { Caller } from "../core/caller.ts";
 import { sha256Digest } from "../core/digest.ts";
-import { ConflictError, NotFoundError } from "../core/errors.ts";
+import { ConflictError, InvalidRequestError, NotFoundError } from "../core/errors.ts";
 import type { Execution } from "../core/ports.ts";
 import type { GateContext } from "./ports.ts";
+import { consumptionKey } from "./record.ts";
 import { recordTransition } from "./record-approval.ts";
 
 export interface ReportRequest {
@@ -17,6 +18,7 @@ export interface ReportRequest {
 
 export async function reportExecution(gate: GateContext, request: ReportRequest): Promise<Execution> {
   const { tenant } = request.caller;
+  requireConsumer(gate, request);
   const resultDigest = request.resultText === undefined ? undefined : sha256Digest(request.resultText);
   const report = {
     tenant,
@@ -47,6 +49,17 @@ export async function reportExecution(gate: GateContext, request: ReportRequest)
       await recordReport(gate, request, result.execution, result.factId);
       gate.observer.executionReported({ tenant, status: request.status });
       return result.execution;
+  }
+}
+
+/** Where this sidecar saw who consumed the permit, nobody else closes the record. */
+function requireConsumer(gate: GateContext, request: ReportRequest): void {
+  const consumed = gate.ledger.find(consumptionKey(request.caller.tenant, request.permitId));
+  if (consumed === undefined) return;
+  const { data } = JSON.parse(consumed.text) as { data: { caller: string | null; execution_id: string } };
+  const isAsked = request.executionId === undefined || request.executionId === data.execution_id;
+  if (isAsked && data.caller !== (request.caller.credentialId ?? null)) {
+    throw new InvalidRequestError("forbidden", "Only the credential that consumed the permit may report its execution");
   }
 }
 

@@ -50,7 +50,10 @@ export async function review(gate: GateContext, request: ReviewRequest): Promise
 function requireReviewer(request: ReviewRequest, approval: Approval): void {
   const { reviewer, verdict } = request;
   const ownIds = reviewer.credentialId === undefined ? [reviewer.id] : [reviewer.id, reviewer.credentialId];
-  const isOwn = approval.subject.excludedReviewers.some((id) => ownIds.some((own) => isSamePrincipal(own, id)));
+  const { excludedReviewers, actor } = approval.subject;
+  // Whoever could have proposed it is no other pair of eyes, whether or not it did.
+  const couldPropose = reviewer.actsAs === "any" || reviewer.actsAs.has(actor.id);
+  const isOwn = couldPropose || excludedReviewers.some((id) => ownIds.some((own) => isSamePrincipal(own, id)));
   if (isOwn && verdict !== "cancel") {
     throw new InvalidRequestError(
       "self_approval",

@@ -15,7 +15,8 @@ import { readOptionalBody } from "./read-body.ts";
 
 const STATUSES: readonly ApprovalStatus[] = ["pending", "granted", "denied", "expired", "cancelled", "exhausted"];
 const PAGE_DEFAULT = 50;
-const PAGE_MAX = 500;
+/** Each may carry arguments as large as a request. */
+const PAGE_MAX = 100;
 
 /** `30s`, `500ms`, `1m`, or a number of seconds. */
 const DURATION = /^([0-9]{1,6})(ms|s|m)?$/;
@@ -140,6 +141,7 @@ function reviewerOf(authenticated: Reviewer | undefined, said: z.infer<typeof re
     isAuthenticated: false,
     tenant: "default",
     credentialId: undefined,
+    actsAs: new Set(),
   };
 }
 

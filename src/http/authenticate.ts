@@ -96,8 +96,11 @@ function reviewerOf(key: ApiKeyRecord): Reviewer {
     isAuthenticated: true,
     tenant: key.tenant,
     credentialId: key.id,
+    actsAs: key.scopes.includes("decide") ? permitted(key.actors) : NOBODY,
   };
 }
+
+const NOBODY: Permitted = new Set();
 
 function permitted(ids: readonly string[] | "any"): Permitted {
   return ids === "any" ? "any" : new Set(ids);

@@ -70,8 +70,8 @@ function createApp(http: HttpContext, routers: readonly Router[]): Express {
   app.set("case sensitive routing", true);
   app.set("strict routing", true);
   for (const router of routers) app.use(router);
+  const fastLane = decisionRoutes(http);
   app.use((request: Request) => {
-    const fastLane = decisionRoutes(http);
     const hasOtherMethod = fastLane.has(`POST ${request.path}`) && request.method !== "POST";
     if (hasOtherMethod) {
       throw new InvalidRequestError("method_not_allowed", `${request.path} takes POST, not ${request.method}`);
@@ -87,7 +87,7 @@ function createApp(http: HttpContext, routers: readonly Router[]): Express {
 function answerError(http: HttpContext, thrown: unknown, request: IncomingMessage, response: ServerResponse): void {
   const error = malformedUrl(thrown) ?? thrown;
   if (!(error instanceof HoldpointError)) http.onInternalError(error as Error);
-  const mode = DECISION_PATH.test(request.url ?? "") ? http.gate.modeOf("") : undefined;
+  const mode = DECISION_PATH.test(request.url ?? "") ? http.gate.modeOf(undefined) : undefined;
   sendProblem(response, problemOf(error, { mode, traceId: traceIdOf(request) }));
 }
 

@@ -10,7 +10,7 @@ import { PERMIT_CHARS_MAX } from "../core/permit.ts";
 import { parseProposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
 import { actor, entity, identifier, jsonObject, jsonValue, parseReading } from "../core/schema.ts";
-import type { ActorRef, Mode } from "../core/types.ts";
+import type { ActorRef, Mode, Tenant } from "../core/types.ts";
 import type { PermitAnswer, UsePermitRequest } from "../gate/consume-permit.ts";
 import { executionView } from "../gate/report-execution.ts";
 import { type HttpContext, sendText, traceIdOf } from "./exchange.ts";
@@ -41,7 +41,7 @@ export function decisionRoutes(http: HttpContext): ReadonlyMap<string, Handler> 
 function route(http: HttpContext, answer: (exchange: Exchange) => Promise<Answer>): Handler {
   return async (request, response) => {
     const traceId = traceIdOf(request);
-    let tenant = "";
+    let tenant: Tenant | undefined;
     try {
       const caller = http.authenticator.caller(request);
       tenant = caller.tenant;
@@ -57,7 +57,7 @@ function route(http: HttpContext, answer: (exchange: Exchange) => Promise<Answer
 function decisionProblem(
   http: HttpContext,
   thrown: unknown,
-  of: { readonly tenant: string; readonly traceId: string },
+  of: { readonly tenant: Tenant | undefined; readonly traceId: string },
 ): Problem {
   if (!(thrown instanceof HoldpointError)) http.onInternalError(thrown as Error);
   const mode = thrown instanceof HoldpointError ? thrown.mode : undefined;

@@ -53,6 +53,8 @@ export interface LedgerFault {
 }
 
 export interface LedgerReport {
+  /** Checkpoints that were found signed and contained: the stored one, the saved one. 0: nothing vouches for this log. */
+  readonly signedCheckpoints: number;
   /** Entries that were read and hashed. */
   readonly entries: number;
   /** Root over those entries, base64. */
@@ -62,6 +64,7 @@ export interface LedgerReport {
 }
 
 const LIVE_RETRIES_MAX = 5;
+const STATE_KEYS: ReadonlySet<string> = new Set([HEAD_KEY, CHECKPOINT_KEY, ORIGIN_KEY]);
 
 /**
  * Safe beside a running writer, but not pinned: pages read may be reused meanwhile. A fault is believed only when no
@@ -101,7 +104,13 @@ function transactionOf(path: string): bigint | undefined {
 }
 
 function emptyReport(fault: LedgerFault): LedgerReport {
-  return { entries: 0, root: new MerkleFrontier().root().toString("base64"), origin: undefined, fault };
+  return {
+    entries: 0,
+    root: new MerkleFrontier().root().toString("base64"),
+    signedCheckpoints: 0,
+    origin: undefined,
+    fault,
+  };
 }
 
 function fileFault(error: unknown): LedgerFault {
@@ -152,6 +161,7 @@ class Verification {
     return {
       entries: this.#frontier.size,
       root: this.#frontier.root().toString("base64"),
+      signedCheckpoints: this.#options.vkey === undefined ? 0 : this.#claims.length,
       origin: this.#origin,
       fault,
     };
@@ -173,7 +183,13 @@ class Verification {
   #readState(tree: TreeRoot): Map<string, Buffer> {
     const state = new Map<string, Buffer>();
     // Each value starts with LMDB's version, a little-endian double.
-    for (const { key, value } of this.#file.entries(tree)) state.set(key.toString("utf8"), Buffer.from(value));
+    for (const { key, value } of this.#file.entries(tree)) {
+      const name = key.toString("utf8");
+      // A record under another name would be a record that is not looked at.
+      if (!STATE_KEYS.has(name))
+        throw new Found({ kind: "head", expected: [...STATE_KEYS].join(", "), found: JSON.stringify(name) });
+      state.set(name, Buffer.from(value));
+    }
     return state;
   }
 
@@ -200,6 +216,8 @@ class Verification {
         throw checkpointFault(`version ${claim.checkpoint.size}`, `version ${version}`);
       this.#claims.push(claim);
     }
+    if (this.#options.vkey !== undefined && createNoteVerifier(this.#options.vkey) === undefined)
+      throw checkpointFault("a verifier key, <name>+<id>+<key>", JSON.stringify(this.#options.vkey.slice(0, 120)));
     if (this.#options.checkpoint !== undefined)
       this.#claims.push(this.#claim("saved checkpoint", this.#options.checkpoint));
     for (const { what, checkpoint } of this.#claims) {

@@ -351,7 +351,7 @@ describe("other doors", () => {
   test.each([
     "/v1/approvals?status=open",
     "/v1/approvals?limit=0",
-    "/v1/approvals?limit=501",
+    "/v1/approvals?limit=101",
     "/v1/approvals?limit=1&limit=2",
     "/v1/approvals?cursor=%7B",
     "/v1/ledger/entries?start=-1",

@@ -1,4 +1,7 @@
 /** Where what policy says of a mode, an envelope or a cancelled grant meets the door where actions run. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freshId, useOf } from "../support/proposals.ts";
 import { startRedis, until } from "../support/redis.ts";
@@ -11,7 +14,7 @@ import {
   scriptedBundle,
   startScripted,
 } from "../support/scripted.ts";
-import { type Body, startSidecar } from "../support/sidecar.ts";
+import { type Body, KEYS, startSidecar } from "../support/sidecar.ts";
 
 let holdpoint: ScriptedSidecar;
 beforeAll(async () => {
@@ -75,6 +78,143 @@ describe("an envelope", () => {
     expect(granted.outcome).toBe("allow");
     const { body } = await holdpoint.decide(scripted(envelope(16_385)));
     expect(body).toMatchObject({ outcome: "deny", reasons: [{ code: "policy_result_invalid" }] });
+  });
+});
+
+describe("an envelope's schema", () => {
+  const under = async (schema: Body, args: Body) => {
+    const proposal = scripted(escalate({ binding: "envelope", envelope: { schema, uses: 9 } }), {
+      action: { name: "PAY", arguments: args },
+    });
+    return holdpoint.grant(proposal);
+  };
+
+  test("meets the agent's text in linear time", async () => {
+    const schema = { type: "object", properties: { n: { type: "string", pattern: "^(a+)+$" } } };
+    expect(await under(schema, { n: "aaa" })).toMatchObject({ outcome: "allow" });
+    const hostile = await under(schema, { n: `${"a".repeat(5_000)}!` });
+    expect(hostile).toMatchObject({ outcome: "deny", reasons: [{ code: "approval_insufficient" }, {}] });
+  });
+
+  test.each([
+    [
+      "a pattern that only a backtracking engine can match",
+      { properties: { n: { type: "string", pattern: "(a)\\1" } } },
+    ],
+    ["uniqueItems without a bound", { properties: { n: { type: "array", uniqueItems: true } } }],
+    [
+      "uniqueItems with a bound too large",
+      { properties: { n: { type: "array", uniqueItems: true, maxItems: 1_001 } } },
+    ],
+  ])("with %s accepts nothing", async (_, schema) => {
+    expect(await under({ type: "object", ...schema }, {})).toMatchObject({ outcome: "deny" });
+  });
+
+  test("may ask for unique items up to its bound", async () => {
+    const list = { type: "array", uniqueItems: true, maxItems: 1_000 };
+    expect(await under({ type: "object", properties: { n: list } }, { n: [1, 2] })).toMatchObject({ outcome: "allow" });
+  });
+});
+
+describe("arguments", () => {
+  test("may be a thousand and not one more", async () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${index}`, index]));
+    const decide = (count: number) =>
+      holdpoint.decide(scripted(PERMIT, { action: { name: "PAY", arguments: many(count) } }));
+    expect((await decide(1_000)).body.outcome).toBe("allow");
+    expect(await decide(1_001)).toMatchObject({
+      status: 400,
+      body: { code: "invalid_request", pointer: "/action/arguments", outcome: "deny" },
+    });
+  });
+});
+
+describe("a denial", () => {
+  const onBehalf = (principal: Body, id = freshId("d")) =>
+    scripted(escalate(), {
+      id,
+      entity: { type: "order", id: "the-same" },
+      actor: {
+        id: "support-agent",
+        on_behalf_of: { id: "alice", type: "human", roles: ["operator", "y"], ...principal },
+      },
+    });
+
+  test("holds for the same people in whatever spelling of their types and roles", async () => {
+    const { body } = await holdpoint.decide(onBehalf({}));
+    await holdpoint.review(body.approval.id, "deny");
+    const spellings: Body[] = [
+      { roles: ["y", "operator"] },
+      { roles: ["y", "y"] },
+      { roles: undefined },
+      { type: "Human" },
+      { type: undefined },
+    ];
+    for (const spelling of spellings) {
+      const again = await holdpoint.decide(onBehalf(spelling));
+      expect(again.body, JSON.stringify(spelling)).toMatchObject({
+        outcome: "deny",
+        reasons: [{ code: "approval_denied" }, {}],
+      });
+    }
+    expect((await holdpoint.decide(onBehalf({ id: "bob" }))).body.outcome).toBe("escalate");
+  });
+});
+
+describe("two sidecars on one Redis", () => {
+  test("give one proposal one use, and refuse other content under its id", async () => {
+    const redis = await startRedis();
+    const keys = mkdtempSync(join(tmpdir(), "holdpoint-keys-"));
+    const settings = { bundle: scriptedBundle("now"), store: redis.url, keys_dir: keys };
+    const one = await startSidecar(settings);
+    const two = await startSidecar(settings);
+    for (const sidecar of [one, two]) await until(async () => (await sidecar.send({ path: "/readyz" })).status === 200);
+    const proposal = scripted(PERMIT);
+    const decisions = [(await one.decide(proposal)).body, (await two.decide(proposal)).body];
+    expect(decisions.map(({ outcome }) => outcome)).toEqual(["allow", "allow"]);
+    const uses = await Promise.all([
+      consume(one, useOf(proposal, decisions[0])),
+      consume(two, useOf(proposal, decisions[1])),
+      consume(one, useOf(proposal, decisions[1])),
+    ]);
+    expect(uses.filter(({ status }) => status === 200)).toHaveLength(1);
+    const other = scripted(PERMIT);
+    await one.decide(other);
+    const changed = await two.decide({ ...other, action: { name: "PAY", arguments: { amount: 6 } } });
+    expect(changed).toMatchObject({ status: 409, body: { code: "proposal_conflict", outcome: "deny" } });
+    await one.close();
+    await two.close();
+    await redis.dispose();
+    rmSync(keys, { recursive: true });
+  });
+});
+
+describe("GET /v1/ledger/entries", () => {
+  test("ends a page by its size and says where to go on", async () => {
+    const large = () => scripted(PERMIT, { action: { name: "PAY", arguments: { note: "x".repeat(200_000) } } });
+    for (let index = 0; index < 30; index++) await holdpoint.decide(large());
+    const { size } = holdpoint.sidecar.ledger.head();
+    let start = 0;
+    let pages = 0;
+    while (start < size) {
+      const { text, body } = await holdpoint.send({
+        port: "admin",
+        path: `/v1/ledger/entries?start=${start}&limit=1000`,
+        key: KEYS.olivia,
+      });
+      expect(text.length).toBeLessThan(5 * 1024 * 1024);
+      expect(body.entries[0].index).toBe(start);
+      start = body.next;
+      pages++;
+    }
+    expect(pages).toBeGreaterThan(1);
+    const { body } = await holdpoint.send({
+      port: "admin",
+      path: "/v1/ledger/entries?start=999999999",
+      key: KEYS.olivia,
+    });
+    expect(body).toMatchObject({ entries: [], next: size, size });
   });
 });
 

