@@ -9,7 +9,7 @@ import { isSamePrincipal, type Reviewer } from "../core/caller.ts";
 import { ConflictError, type ErrorCode, InvalidRequestError, NotFoundError } from "../core/errors.ts";
 import type { Approval, ReviewApproval, ReviewApprovalResult } from "../core/ports.ts";
 import type { Digest, JsonObject } from "../core/types.ts";
-import { approvalRule, exactBinding, satisfies } from "./bind.ts";
+import { approvalRule, exactBinding, satisfies, scopeOf } from "./bind.ts";
 import { evaluate } from "./evaluate.ts";
 import type { GateContext } from "./ports.ts";
 import { recordApproval } from "./record-approval.ts";
@@ -34,7 +34,7 @@ export async function review(gate: GateContext, request: ReviewRequest): Promise
     if (approval === undefined) throw notFound(request.id);
     requireReviewer(request, approval);
     requireEcho(gate, request, approval);
-    const asked = reviewOf(gate, request, approval);
+    const asked = await reviewOf(gate, request, approval);
     requireOtherPerson(asked, approval);
     const result = await gate.store.reviewApproval(asked);
     if (result.kind === "version_changed") continue;
@@ -96,7 +96,7 @@ function requireEcho(gate: GateContext, request: ReviewRequest, approval: Approv
   }
 }
 
-function reviewOf(gate: GateContext, request: ReviewRequest, approval: Approval): ReviewApproval {
+async function reviewOf(gate: GateContext, request: ReviewRequest, approval: Approval): Promise<ReviewApproval> {
   const { reviewer, verdict, reason } = request;
   const base = {
     tenant: approval.tenant,
@@ -111,15 +111,15 @@ function reviewOf(gate: GateContext, request: ReviewRequest, approval: Approval)
     reason,
     expectedVersion: approval.version,
   };
-  return request.edit === undefined ? base : { ...base, edit: decideEdit(gate, approval, request.edit) };
+  return request.edit === undefined ? base : { ...base, edit: await decideEdit(gate, approval, request.edit) };
 }
 
 /** INVARIANT (bound): what a reviewer rewrites is decided by policy before it is bound. */
-function decideEdit(
+async function decideEdit(
   gate: GateContext,
   approval: Approval,
   edit: NonNullable<ReviewRequest["edit"]>,
-): NonNullable<ReviewApproval["edit"]> {
+): Promise<NonNullable<ReviewApproval["edit"]>> {
   const { subject } = approval;
   const bound = { ...subject, tenant: approval.tenant };
   const evaluation = evaluate(gate.policy.status().active, gate.results, {
@@ -144,6 +144,12 @@ function decideEdit(
             : undefined;
   if (refusal !== undefined) {
     throw new ConflictError("edit_refused", `Cannot grant the edited arguments: ${refusal}`, { pointer: "/arguments" });
+  }
+  // INVARIANT (final): what was denied in this context is not granted by editing something else into it.
+  const spoken = await gate.store.findApproval(approval.tenant, scopeOf(bound, evaluation));
+  if (spoken?.status === "denied") {
+    const message = "Cannot grant the edited arguments: they were denied in this context";
+    throw new ConflictError("edit_refused", message, { pointer: "/arguments" });
   }
   return {
     bindingDigest: exactBinding(bound, edit.text),

@@ -162,6 +162,19 @@ describe("a denial", () => {
   });
 });
 
+describe("an edit", () => {
+  test("does not bring back what was denied", async () => {
+    const held = (amount: number) =>
+      scripted(escalate(), { action: { name: "PAY", arguments: { amount } }, entity: { type: "order", id: "edited" } });
+    const first = (await holdpoint.decide(held(7))).body;
+    await holdpoint.review(first.approval.id, "deny");
+    const second = (await holdpoint.decide(held(8))).body;
+    const refused = await holdpoint.review(second.approval.id, "grant", { arguments: { amount: 7 } });
+    expect(refused).toMatchObject({ status: 409, body: { code: "edit_refused", pointer: "/arguments" } });
+    expect((await holdpoint.review(second.approval.id, "grant", { arguments: { amount: 6 } })).status).toBe(200);
+  });
+});
+
 describe("two sidecars on one Redis", () => {
   test("give one proposal one use, and refuse other content under its id", async () => {
     const redis = await startRedis();
