@@ -109,10 +109,14 @@ function milliseconds(match: RegExpExecArray | null): number {
   return Number(match?.[1]) * unit;
 }
 
-/** Megabytes of resident memory. */
-export function residentMb(pid: number): number {
-  const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kilobytes) / 1024;
+/**
+ * Megabytes of resident memory: what the process holds, and pages of files it has mapped, which are the kernel's cache of
+ * the ledger and go when somebody needs the room.
+ */
+export function residentMb(pid: number): { readonly held: number; readonly mapped: number } {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const of = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
+  return { held: of("RssAnon"), mapped: of("RssFile") };
 }
 
 export function requireWrk(): void {
