@@ -2,7 +2,6 @@
  * Functions of OPA's WASM runtime whose answer is not always OPA's own, each answered by the host's builtin instead.
  * What is not listed here was compared with OPA and agrees (test/policy/opa-conformance.test.ts). Decision record 0002.
  */
-import { isAscii } from "./builtins/define.ts";
 import { HOST_BUILTINS, type HostBuiltin } from "./builtins/registry.ts";
 
 export interface NativeOverride {
@@ -12,25 +11,17 @@ export interface NativeOverride {
   readonly builtin: HostBuiltin;
 }
 
-/**
- * Natives that agree with OPA but for operands on which they must not be asked: the check throws, which is a fault.
- * gobwas/glob, which OPA uses, counts bytes in some patterns and runes in others; the runtime counts runes.
- */
-export const NATIVE_CHECKS: Readonly<Record<string, { readonly arity: number; readonly check: HostBuiltin["apply"] }>> =
-  {
-    opa_glob_match: {
-      arity: 3,
-      check: (pattern, _delimiters, text) => {
-        const isPlain = typeof pattern !== "string" || typeof text !== "string" || !/[[?{]/.test(pattern);
-        if (!isPlain && !isAscii(pattern + text))
-          throw new RangeError("glob.match with [, ? or { on non-ASCII text is not supported");
-        return undefined;
-      },
-    },
-  };
-
 /** The one function through which compiled rules and the runtime walk collections. */
 export const ITERATOR = "opa_value_iter";
+
+/** What a rule's reference and the runtime look a key up with; it takes no number that is kept as text for an index. */
+export const LOOKUP = "opa_value_get";
+
+/**
+ * How rules ask for an array's length: to match it with a pattern, or to know whether a `walk` whose pairs they do not
+ * ask for found any. Such a statement is true once here, and once for each pair in OPA.
+ */
+export const LENGTH = "opa_value_length";
 
 const NATIVES: Readonly<Record<string, string>> = {
   opa_arith_plus: "plus",
@@ -78,6 +69,7 @@ const NATIVES: Readonly<Record<string, string>> = {
   opa_regex_is_valid: "regex.is_valid",
   opa_regex_match: "regex.match",
   opa_regex_find_all_string_submatch: "regex.find_all_string_submatch_n",
+  opa_glob_match: "glob.match",
   opa_cidr_contains: "net.cidr_contains",
   opa_cidr_intersects: "net.cidr_intersects",
   opa_base64_is_valid: "base64.is_valid",
@@ -108,7 +100,6 @@ export const NATIVE_BUILTINS: ReadonlySet<string> = new Set([
   "count",
   "endswith",
   "equal",
-  "glob.match",
   "graph.reachable",
   "gt",
   "gte",

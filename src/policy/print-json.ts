@@ -19,7 +19,7 @@ export function printJson(memory: WasmMemory, address: number, depth = 0): strin
     case TAG.booleanInterned:
       return memory.bytes[address + 1] === 0 ? "false" : "true";
     case TAG.number:
-      return jsonNumber(memory.numberText(address));
+      return memory.numberText(address);
     case TAG.string:
     case TAG.stringInterned:
       return quoteJson(memory.string(address));
@@ -57,9 +57,4 @@ function printObject(memory: WasmMemory, address: number, depth: number): string
   // By UTF-16 units, the order of RFC 8785: what comes next is canonicalised anyway, and is then already in order.
   members.sort((a, b) => (a[0] < b[0] ? -1 : 1));
   return `{${members.map(([name, value]) => `${quoteJson(name)}:${value}`).join(",")}}`;
-}
-
-/** OPA carries some numbers in forms that JSON does not have, such as a leading plus in `to_number("+1")`. */
-function jsonNumber(text: string): string {
-  return text;
 }

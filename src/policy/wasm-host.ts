@@ -6,10 +6,11 @@
 import { toError } from "../core/errors.ts";
 import type { PolicyAnswer } from "../core/ports.ts";
 import { BuiltinError, HOST_BUILTINS, type HostBuiltin } from "./builtins/registry.ts";
-import { ITERATOR, NATIVE_CHECKS, NATIVE_OVERRIDES } from "./native-overrides.ts";
+import { toOpaInt } from "./go/decimal.ts";
+import { ITERATOR, LENGTH, LOOKUP, NATIVE_OVERRIDES } from "./native-overrides.ts";
 import { OrderedIteration } from "./ordered-iteration.ts";
 import { printJson } from "./print-json.ts";
-import { TAG, WasmMemory } from "./wasm-memory.ts";
+import { NUMBER_TEXT, TAG, WasmMemory } from "./wasm-memory.ts";
 import { type Redirect, readWasmModule, redirectFunctions, type WasmModule } from "./wasm-module.ts";
 import {
   type CompiledModule,
@@ -64,7 +65,17 @@ const DEFAULTS: WasmHostOptions = {
   stepsMax: 10_000_000,
   inputBytesMax: 2 * 1024 * 1024,
 };
+/** Ids of calls that are ours, above those of the module's own builtins. */
 const FIRST_OVERRIDE = 1 << 20;
+const HOST_CALL = { iterate: FIRST_OVERRIDE, index: FIRST_OVERRIDE + 1, length: FIRST_OVERRIDE + 2 };
+const FIRST_BUILTIN = FIRST_OVERRIDE + 3;
+const AN_ARRAY = [{ argument: 0, offset: 0, value: TAG.array }];
+/** An array, and a number that is kept as text. */
+const INDEX_AS_TEXT = [
+  ...AN_ARRAY,
+  { argument: 1, offset: 0, value: TAG.number },
+  { argument: 1, offset: 1, value: NUMBER_TEXT },
+];
 const PAGE = 65_536;
 
 /** @param dataText strict JSON of the bundle's data, read by the strict reader */
@@ -111,16 +122,14 @@ function prepareModule(wasm: Uint8Array): PreparedModule {
   const invalid = checkShape(parsed);
   if (invalid.length > 0) throw new ModuleRefusedError({ invalid, refusedBuiltins: [] });
   const overrides: HostBuiltin[] = [];
-  const redirects: Redirect[] = [{ name: ITERATOR, arity: 2, id: FIRST_OVERRIDE, onlyForTags: [TAG.object, TAG.set] }];
+  const redirects: Redirect[] = [
+    { name: ITERATOR, arity: 2, id: HOST_CALL.iterate, onlyForTags: [TAG.object, TAG.set] },
+    { name: LOOKUP, arity: 2, id: HOST_CALL.index, onlyForBytes: INDEX_AS_TEXT },
+    { name: LENGTH, arity: 1, id: HOST_CALL.length, onlyForBytes: AN_ARRAY },
+  ];
   for (const { native, builtin } of NATIVE_OVERRIDES.filter((one) => parsed.functions.has(one.native))) {
     overrides.push(builtin);
-    redirects.push({ name: native, arity: builtin.arity, id: FIRST_OVERRIDE + overrides.length });
-  }
-  for (const [native, { arity, check }] of Object.entries(NATIVE_CHECKS).filter(([name]) =>
-    parsed.functions.has(name),
-  )) {
-    overrides.push({ name: native, arity, apply: check });
-    redirects.push({ name: native, arity, id: FIRST_OVERRIDE + overrides.length, isCheck: true });
+    redirects.push({ name: native, arity: builtin.arity, id: FIRST_BUILTIN + overrides.length - 1 });
   }
   const bytes = redirectFunctions(parsed, redirects, []);
   const pages = Math.ceil(parsed.dataEnd / PAGE) + SPARE_PAGES;
@@ -198,6 +207,8 @@ class Instance {
     this.iteration = new OrderedIteration(this.memory);
     this.overrideCalls = [
       (collection, previous) => this.iteration.next(collection, previous),
+      (array, index) => this.itemAt(array, index),
+      (array) => this.lengthOf(array),
       ...prepared.overrides.map((builtin) => this.callOf(builtin)),
     ];
     this.memory.checkLayout();
@@ -333,6 +344,22 @@ class Instance {
       const value = raw(memory, a, b);
       return value === 0 ? slow(a, b, c, d) : value;
     };
+  }
+
+  /** 1.0 is an index, 1e0 is none. */
+  private itemAt(array: number, index: number): number {
+    const integer = toOpaInt(this.memory.numberText(index));
+    return integer === undefined || integer < 0n ? 0 : (this.memory.arrayItems(array)[Number(integer)] ?? 0);
+  }
+
+  /** The result of a walk begins with the pair of the empty path; what else looks like it cannot be told apart. */
+  private lengthOf(array: number): number {
+    const { memory } = this;
+    const items = memory.arrayItems(array);
+    const pair = items.length > 0 && memory.bytes[items[0]!] === TAG.array ? memory.arrayItems(items[0]!) : [];
+    if (pair.length === 2 && memory.bytes[pair[0]!] === TAG.array && memory.arrayItems(pair[0]!).length === 0)
+      throw new RangeError("walk as a statement is not supported: name its pairs, walk(x, [path, value])");
+    return items.length;
   }
 
   private cString(address: number): string {

@@ -30,6 +30,8 @@ export const TAG = {
   booleanInterned: 9,
 } as const;
 const NUMBER_INT = 1;
+/** A number that is kept as its text: what is not written as a 64-bit integer. */
+export const NUMBER_TEXT = 2;
 
 /** Deeper than any accepted input (64); a policy that nests deeper would overflow the stack somewhere anyway. */
 const DEPTH_MAX = 512;

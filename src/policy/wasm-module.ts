@@ -34,8 +34,15 @@ export interface Redirect {
    * address), and ask the host for the others only.
    */
   readonly onlyForTags?: readonly [number, number];
-  /** Ask the host first, which may throw, and then do what the function did. */
-  readonly isCheck?: boolean;
+  /** Keep the function as it was, and ask the host only where all of these bytes are found. */
+  readonly onlyForBytes?: readonly ByteTest[];
+}
+
+/** The byte at an offset from the address that an argument is. */
+export interface ByteTest {
+  readonly argument: number;
+  readonly offset: number;
+  readonly value: number;
 }
 
 const MAGIC = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
@@ -87,21 +94,15 @@ function applyRedirect(module: WasmModule, redirect: Redirect, { code, types }: 
   const at = index - module.importedFunctions;
   const host = module.functions.get(`opa_builtin${redirect.arity}`);
   if (at < 0 || host === undefined) throw new Error(`cannot redirect ${redirect.name}`);
-  if (redirect.onlyForTags === undefined && redirect.isCheck !== true) {
+  if (redirect.onlyForTags === undefined && redirect.onlyForBytes === undefined) {
     code[at] = hostCall(redirect, host);
     return;
   }
   code.push(code[at]!);
   types.push(types[at]!);
   const original = module.importedFunctions + code.length - 1;
-  if (redirect.onlyForTags === undefined) {
-    code[at] = body([...callOfHost(redirect, host), OP.drop, ...parameters(redirect.arity), OP.call, ...u32(original)]);
-    return;
-  }
-  code[at] = guardedHostCall(redirect, redirect.onlyForTags, {
-    host,
-    original,
-  });
+  const condition = redirect.onlyForTags === undefined ? bytesAre(redirect) : tagsAre(redirect.onlyForTags);
+  code[at] = guardedHostCall(redirect, condition, { host, original });
 }
 
 const OP = {
@@ -109,11 +110,11 @@ const OP = {
   else: 0x05,
   end: 0x0b,
   call: 0x10,
-  drop: 0x1a,
   localGet: 0x20,
   load8u: 0x2d,
   i32Const: 0x41,
   i32Eq: 0x46,
+  i32Ne: 0x47,
   i32Or: 0x72,
   i32And: 0x71,
 };
@@ -127,19 +128,36 @@ function callOfHost(redirect: Redirect, host: number): number[] {
   return [OP.i32Const, ...s32(redirect.id), OP.i32Const, 0, ...parameters(redirect.arity), OP.call, ...u32(host)];
 }
 
-/** A null argument reads the byte at address 0, which is no tag: linear memory starts with the stack. */
 function guardedHostCall(
   redirect: Redirect,
-  tags: readonly [number, number],
+  condition: readonly number[],
   target: { host: number; original: number },
 ): Uint8Array {
-  const tagIs = (tag: number): number[] => [OP.localGet, 0, OP.load8u, 0, 0, OP.i32Const, ...s32(tag), OP.i32Eq];
   return body([
-    ...[...tagIs(tags[0]), ...tagIs(tags[1]), OP.i32Or],
-    ...[OP.localGet, 0, OP.i32Const, 0, 0x47, OP.i32And],
+    ...condition,
     ...[OP.if, TYPE_I32, ...callOfHost(redirect, target.host)],
     ...[OP.else, ...parameters(redirect.arity), OP.call, ...u32(target.original), OP.end],
   ]);
+}
+
+function byteIs({ argument, offset, value }: ByteTest): number[] {
+  return [OP.localGet, argument, OP.load8u, 0, ...u32(offset), OP.i32Const, ...s32(value), OP.i32Eq];
+}
+
+/** A null argument reads the byte at address 0, which is no tag: linear memory starts with the stack. */
+function isPresent(argument: number): number[] {
+  return [OP.localGet, argument, OP.i32Const, 0, OP.i32Ne];
+}
+
+function tagsAre(tags: readonly [number, number]): number[] {
+  const tagIs = (value: number): number[] => byteIs({ argument: 0, offset: 0, value });
+  return [...tagIs(tags[0]), ...tagIs(tags[1]), OP.i32Or, ...isPresent(0), OP.i32And];
+}
+
+function bytesAre({ arity, onlyForBytes = [] }: Redirect): number[] {
+  const tests = onlyForBytes.flatMap((test) => [...byteIs(test), OP.i32And]);
+  const present = Array.from({ length: arity }, (_, i) => [...isPresent(i), OP.i32And]).flat();
+  return [OP.i32Const, 1, ...present, ...tests];
 }
 
 function parameters(arity: number): number[] {

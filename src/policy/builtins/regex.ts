@@ -1,13 +1,22 @@
-/** Regular expressions by RE2JS, a port of the engine that Go's regexp package is: linear time, whatever the input. */
+/**
+ * Regular expressions by RE2JS, whose engine and parser follow Go's regexp but are not the same program: what the two
+ * read differently, or could, is a fault (`go/regex-pattern.ts`).
+ */
 import { RE2JS } from "re2js";
+import { checkText, isInvalidInGo, readPattern } from "../go/regex-pattern.ts";
 import type { RegoValue } from "../rego-value.ts";
 import { asInt, asString, BuiltinError, define, fail, type HostBuiltin } from "./define.ts";
 
+interface Compiled {
+  readonly re: RE2JS;
+  readonly isUnicodeSensitive: boolean;
+}
+
 const CACHE_MAX = 500;
-const compiled = new Map<string, RE2JS>();
+const compiled = new Map<string, Compiled>();
 
 /** Patterns are the policy's, but may be built from input: the cache is bounded, oldest out first. */
-function compile(pattern: string): RE2JS {
+function compile(pattern: string): Compiled {
   const known = compiled.get(pattern);
   if (known !== undefined) return known;
   const fresh = tryCompile(pattern);
@@ -16,12 +25,22 @@ function compile(pattern: string): RE2JS {
   return fresh;
 }
 
-function tryCompile(pattern: string): RE2JS {
+/** @throws BuiltinError where Go refuses the pattern too; any other error, a fault, where that is not known */
+function tryCompile(pattern: string): Compiled {
+  const { isUnicodeSensitive } = readPattern(pattern);
   try {
-    return RE2JS.compile(pattern);
+    return { re: RE2JS.compile(pattern), isUnicodeSensitive };
   } catch (cause) {
-    throw new BuiltinError("invalid pattern", { cause });
+    if (isInvalidInGo(cause)) throw new BuiltinError("invalid pattern", { cause });
+    throw new RangeError("This regular expression is not supported", { cause });
   }
+}
+
+/** The pattern, for this text. */
+function compileFor(pattern: string, text: string): RE2JS {
+  const { re, isUnicodeSensitive } = compile(pattern);
+  if (isUnicodeSensitive) checkText(text);
+  return re;
 }
 
 function isValid(value: RegoValue): boolean {
@@ -29,8 +48,9 @@ function isValid(value: RegoValue): boolean {
   try {
     compile(value);
     return true;
-  } catch {
-    return false;
+  } catch (thrown) {
+    if (thrown instanceof BuiltinError) return false;
+    throw thrown;
   }
 }
 
@@ -72,19 +92,21 @@ function group(text: string, match: Match, i: number): string {
 function findN(pattern: RegoValue, value: RegoValue, count: RegoValue): RegoValue {
   const text = asString(value);
   const n = asInt(count);
-  return findAll(compile(asString(pattern)), text, n).map((match) => group(text, match, 0));
+  return findAll(compileFor(asString(pattern), text), text, n).map((match) => group(text, match, 0));
 }
 
 function findSubmatches(pattern: RegoValue, value: RegoValue, count: RegoValue): RegoValue {
   const text = asString(value);
   const n = asInt(count);
-  return findAll(compile(asString(pattern)), text, n).map((match) => match.map((_, i) => group(text, match, i)));
+  return findAll(compileFor(asString(pattern), text), text, n).map((match) =>
+    match.map((_, i) => group(text, match, i)),
+  );
 }
 
 function split(pattern: RegoValue, value: RegoValue): RegoValue {
   const expression = asString(pattern);
   const text = asString(value);
-  const re = compile(expression);
+  const re = compileFor(expression, text);
   if (expression !== "" && text === "") return [""];
   const parts: string[] = [];
   let begin = 0;
@@ -102,7 +124,7 @@ function replace(base: RegoValue, pattern: RegoValue, by: RegoValue): RegoValue 
   const text = asString(base);
   const expression = asString(pattern);
   const template = asString(by);
-  const re = compile(expression);
+  const re = compileFor(expression, text);
   let out = "";
   let last = 0;
   for (const match of findAll(re, text, -1)) {
@@ -114,12 +136,20 @@ function replace(base: RegoValue, pattern: RegoValue, by: RegoValue): RegoValue 
 
 const REFERENCE = /\$(?:\$|\{([\p{L}\p{Nd}_]+)\}|([\p{L}\p{Nd}_]+))/gu;
 
+/** Without leading zeros and below a billion; other digits are a name, which no group has to have. */
+const GROUP_NUMBER = /^(?:0|[1-9]\d{0,8})$/;
+
+function namedGroup(re: RE2JS, name: string): number | undefined {
+  const groups = re.namedGroups();
+  return Object.hasOwn(groups, name) ? groups[name] : undefined;
+}
+
 /** $1, $name, ${name}, $$; the longest name counts, so $1x is a group named 1x. */
 function expand(template: string, found: { re: RE2JS; text: string; match: Match }): string {
   return template.replace(REFERENCE, (whole, braced?: string, bare?: string) => {
     const name = braced ?? bare;
     if (whole === "$$" || name === undefined) return "$";
-    const index = /^\d+$/.test(name) ? Number(name) : found.re.namedGroups()[name];
+    const index = GROUP_NUMBER.test(name) ? Number(name) : namedGroup(found.re, name);
     return index === undefined ? "" : group(found.text, found.match, index);
   });
 }
@@ -127,7 +157,7 @@ function expand(template: string, found: { re: RE2JS; text: string; match: Match
 function templateMatch(operands: readonly RegoValue[]): boolean {
   const [template, text, open, close] = operands.map(asString) as [string, string, string, string];
   if (Buffer.byteLength(open) !== 1 || Buffer.byteLength(close) !== 1) fail("delimiters are single characters");
-  return compile(templatePattern(template, open, close))
+  return compileFor(templatePattern(template, open, close), text)
     .matcher(text)
     .find();
 }
@@ -174,5 +204,5 @@ export const REGEX: readonly HostBuiltin[] = [
 function matches(pattern: RegoValue, value: RegoValue): boolean {
   const expression = asString(pattern);
   const text = asString(value);
-  return compile(expression).matcher(text).find();
+  return compileFor(expression, text).matcher(text).find();
 }

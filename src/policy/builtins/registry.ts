@@ -4,6 +4,7 @@ import { COLLECTIONS } from "./collections.ts";
 import type { HostBuiltin } from "./define.ts";
 import { ENCODING } from "./encoding.ts";
 import { FORMATS } from "./formats.ts";
+import { GLOB } from "./glob.ts";
 import { JSON_BUILTINS } from "./json.ts";
 import { NET } from "./net.ts";
 import { REGEX } from "./regex.ts";
@@ -19,6 +20,7 @@ const FAMILIES: readonly (readonly HostBuiltin[])[] = [
   ENCODING,
   COLLECTIONS,
   REGEX,
+  GLOB,
   NET,
   FORMATS,
   TIME,

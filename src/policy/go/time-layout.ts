@@ -175,8 +175,10 @@ interface Fields {
   nanosecond: number;
   isPm: boolean;
   isAm: boolean;
-  offset: number | undefined;
-  zoneName: string;
+  /** Of a numeric zone; names of zones, even with a number, shift nothing. */
+  offset: number;
+  /** The text says UTC or Z, which goes before any number. */
+  isUtc: boolean;
 }
 
 /** Undefined where the text is not of the layout, or names a time that there is not. */
@@ -189,6 +191,10 @@ export function parseTime(layout: string, text: string): Instant | undefined {
   }
   return reader.isDone() ? reader.instant() : undefined;
 }
+
+/** As Go reads MST: the number behind a sign is hours, below 24, however many digits it has. */
+const ZONE_NAME =
+  /ChST|MeST|GMT(?:[+-]0*(?:1?\d|2[0-3])(?!\d))?|[+-]0*(?:1?\d|2[0-3])(?!\d)|(?:[A-Z]{4}T|[A-Z]{3}T|WITA|[A-Z]{3})(?![A-Z])/y;
 
 class TimeReader {
   private readonly text: string;
@@ -204,8 +210,8 @@ class TimeReader {
     nanosecond: 0,
     isPm: false,
     isAm: false,
-    offset: undefined,
-    zoneName: "",
+    offset: 0,
+    isUtc: false,
   };
 
   constructor(text: string) {
@@ -323,17 +329,15 @@ class TimeReader {
 
   private zoneName(): boolean {
     if (this.match(/UTC/y) !== undefined) {
-      this.fields.offset = 0;
+      this.fields.isUtc = true;
       return true;
     }
-    const found = this.match(/GMT(?:[+-]\d{1,2})?|ChST|MeST|WITA|[A-Z]{4}T|[A-Z]{3}T|[A-Z]{3}|[+-]\d{2}(?:\d{2})?/y);
-    this.fields.zoneName = found ?? "";
-    return found !== undefined;
+    return this.text.length - this.at >= 3 && this.match(ZONE_NAME) !== undefined;
   }
 
   private offset(element: string): boolean {
     if (element.startsWith("Z") && this.match(/Z/y) !== undefined) {
-      this.fields.offset = 0;
+      this.fields.isUtc = true;
       return true;
     }
     const shape = element.slice(1).replace(/07|00/g, "(\\d{2})");
@@ -384,7 +388,7 @@ class TimeReader {
     if (fields.isPm && hour < 12) hour += 12;
     else if (fields.isAm && hour === 12) hour = 0;
     const local = toUnix({ year: fields.year, ...date, hour, minute: fields.minute, second: fields.second });
-    return { seconds: local - (fields.offset ?? zoneOffset(fields.zoneName)), nanosecond: fields.nanosecond };
+    return { seconds: local - (fields.isUtc ? 0 : fields.offset), nanosecond: fields.nanosecond };
   }
 
   private date(): { month: number; day: number } | undefined {
@@ -399,11 +403,6 @@ class TimeReader {
     const found = { month: at.getUTCMonth() + 1, day: at.getUTCDate() };
     return (month >= 0 && month !== found.month) || (day >= 0 && day !== found.day) ? undefined : found;
   }
-}
-
-/** Names of zones have no meaning without a place; GMT with an offset has. */
-function zoneOffset(name: string): number {
-  return name.length > 3 && name.startsWith("GMT") ? Number(name.slice(3)) * 3600 : 0;
 }
 
 function nanoseconds(digits: string): number {

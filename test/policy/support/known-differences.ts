@@ -8,6 +8,16 @@ export const KNOWN_DIFFERENCES: Readonly<Record<string, string>> = {
   "data/toplevel integer":
     "OPA's own exception for WASM: a number for a key of base data that is a string (decision record 0002)",
   "every/domain undefined (input)": "wants no input at all; a decision always has one",
+  "globmatch/glob match with pattern-alternatives list (bat)":
+    "a character class within alternatives faults (decision record 0002)",
+  "globmatch/glob match with pattern-alternatives list (cat)":
+    "a character class within alternatives faults (decision record 0002)",
+  "globmatch/glob match with pattern-alternatives list (fat)":
+    "a character class within alternatives faults (decision record 0002)",
+  "globmatch/glob match with pattern-alternatives list (rat)":
+    "a character class within alternatives faults (decision record 0002)",
+  "globmatch/glob no match with pattern-alternatives list":
+    "a character class within alternatives faults (decision record 0002)",
   "inputvalues/loopback undefined": "wants no input at all; a decision always has one",
   "netcidrmerge/cidr IPv4 and IPv6": "IPv4 and IPv6 together fault",
   "reachable_paths/arrays": "input is not JSON but a Rego term; the same graphs are in builtins.test.ts",
