@@ -9,7 +9,7 @@ import { createHash } from "node:crypto";
 import type { Caller } from "../core/caller.ts";
 import { actorText, entityText } from "../core/compose.ts";
 import { sha256Digest } from "../core/digest.ts";
-import { ConflictError, HoldpointError, PermitError, UnavailableError } from "../core/errors.ts";
+import { HoldpointError, PermitError, UnavailableError } from "../core/errors.ts";
 import {
   checkClaims,
   PERMIT_CHARS_MAX,
@@ -304,7 +304,6 @@ async function recordRefusal(
   mode: Mode,
   error: HoldpointError,
 ): Promise<void> {
-  if (error instanceof ConflictError) return;
   const entry = factEntry({
     kind: "permit_refused",
     tenant: request.caller.tenant,

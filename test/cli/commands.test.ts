@@ -170,6 +170,22 @@ describe("ledger verify", () => {
     expect(JSON.parse(faulty.stdout).fault).toMatchObject({ kind: "entry", index: expect.any(Number) });
   });
 
+  test("with a key wants a checkpoint that the key signed", async () => {
+    const data_dir = temporaryDirectory();
+    const sidecar = await startProcess({ bundle: examplesBundle(), data_dir });
+    await sidecar.decide(writeFile("/tmp/a"));
+    // Killed before it ever signed one: nothing but the log itself vouches for this log.
+    await sidecar.stop("SIGKILL");
+    const own = readFileSync(join(data_dir, "ledger", "checkpoint-key.pub"), "utf8").trim();
+    expect(await verify(data_dir)).toMatchObject({ code: 0 });
+    expect(await verify(data_dir, "--vkey", own)).toMatchObject({ code: 3 });
+    expect((await verify(data_dir, "--vkey", "garbage")).stdout).toMatch(/first fault at checkpoint/);
+    const again = await startProcess({ bundle: examplesBundle(), data_dir });
+    await again.stop();
+    expect(await verify(data_dir, "--vkey", own)).toMatchObject({ code: 0 });
+    expect(await verify(data_dir, "--vkey", "garbage")).toMatchObject({ code: 3 });
+  });
+
   test("says so where there is no ledger, and where the checkpoint cannot be read", async () => {
     const empty = await verify(temporaryDirectory());
     expect(empty.code).toBe(3);

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sha256Digest } from "../../src/core/digest.ts";
 import { freshId, useOf } from "../support/proposals.ts";
 import { startRedis, until } from "../support/redis.ts";
 import {
@@ -14,7 +15,7 @@ import {
   scriptedBundle,
   startScripted,
 } from "../support/scripted.ts";
-import { type Body, KEYS, startSidecar } from "../support/sidecar.ts";
+import { API_KEYS, type Body, KEYS, startSidecar } from "../support/sidecar.ts";
 
 let holdpoint: ScriptedSidecar;
 beforeAll(async () => {
@@ -172,6 +173,45 @@ describe("an edit", () => {
     const refused = await holdpoint.review(second.approval.id, "grant", { arguments: { amount: 7 } });
     expect(refused).toMatchObject({ status: 409, body: { code: "edit_refused", pointer: "/arguments" } });
     expect((await holdpoint.review(second.approval.id, "grant", { arguments: { amount: 6 } })).status).toBe(200);
+  });
+});
+
+describe("POST /v1/executions", () => {
+  test("is for the credential that consumed the permit, and for no other of its tenant", async () => {
+    const second = {
+      ...API_KEYS.find(({ id }) => id === "bot")!,
+      id: "second",
+      sha256: sha256Digest("second").slice(7),
+    };
+    const closed = await startSidecar({
+      bundle: scriptedBundle("now"),
+      auth: "api_key",
+      api_keys: [...API_KEYS, second],
+    });
+    const proposal = scripted(PERMIT);
+    const { body: decision } = await closed.decide(proposal, KEYS.bot);
+    const used = await closed.send({ path: "/v1/permits/consume", body: useOf(proposal, decision), key: KEYS.bot });
+    expect(used.body).toMatchObject({ valid: true });
+    const report = (key: string) =>
+      closed.send({ path: "/v1/executions", body: { permit_id: decision.permit_id, status: "succeeded" }, key });
+    expect(await report("second")).toMatchObject({ status: 403, body: { code: "forbidden" } });
+    expect(await report(KEYS.bot)).toMatchObject({ status: 200, body: { status: "succeeded" } });
+    await closed.close();
+  });
+});
+
+describe("a mode", () => {
+  test("of an action does not relax a tenant that is set to enforce", async () => {
+    const mixed = await startSidecar({
+      bundle: scriptedBundle("now"),
+      tenants: { default: { mode: "enforce" } },
+      actions: { PAY: { mode: "observe" } },
+    });
+    expect((await mixed.decide(scripted(DENY))).body).toMatchObject({ outcome: "deny", enforced: true });
+    await mixed.close();
+    const global = await startSidecar({ bundle: scriptedBundle("now"), actions: { PAY: { mode: "observe" } } });
+    expect((await global.decide(scripted(DENY))).body).toMatchObject({ outcome: "allow", enforced: false });
+    await global.close();
   });
 });
 
