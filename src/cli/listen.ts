@@ -1,11 +1,14 @@
 /** Binding a listener to an address of the configuration. */
-import { existsSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { connect } from "node:net";
 import { ConfigError } from "../core/errors.ts";
 
-/** Resolves with the address as it is bound: the port that the system chose where 0 was asked for. */
-export async function listen(server: Server, address: string, setting: string): Promise<string> {
+/**
+ * Resolves with the address as it is bound: the port that the system chose where 0 was asked for.
+ * @param socketMode permissions of a Unix socket, octal; the process's umask has kept it to its owner until they are set
+ */
+export async function listen(server: Server, address: string, setting: string, socketMode = "0660"): Promise<string> {
   const isSocket = address.startsWith("unix:");
   await new Promise<void>((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(cannotListen(address, setting, error));
@@ -17,7 +20,10 @@ export async function listen(server: Server, address: string, setting: string): 
     if (isSocket) server.listen(address.slice("unix:".length), bound);
     else server.listen(portOf(address), hostOf(address), bound);
   });
-  if (isSocket) return address;
+  if (isSocket) {
+    chmodSync(address.slice("unix:".length), Number.parseInt(socketMode, 8));
+    return address;
+  }
   const found = server.address();
   const port = typeof found === "object" && found !== null ? found.port : portOf(address);
   return `${hostOf(address) ?? ""}:${port}`;

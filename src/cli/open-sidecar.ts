@@ -4,15 +4,13 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pino, { type Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
-import { toError } from "../core/errors.ts";
 import type { Ledger, PolicySource, Store } from "../core/ports.ts";
 import { encodeNoteKey, signNote } from "../core/signed-note.ts";
 import type { Mode, Tenant } from "../core/types.ts";
 import { createGate, type Gate } from "../gate/gate.ts";
-import { createAuthenticator } from "../http/authenticate.ts";
 import { createAdminServer, createDecisionServer } from "../http/create-servers.ts";
 import type { HttpContext } from "../http/exchange.ts";
-import type { Operations, Readiness } from "../http/operation-routes.ts";
+import type { Operations } from "../http/operation-routes.ts";
 import { createNoteSigner, rawPublicKey } from "../ledger/ed25519-note.ts";
 import { openLedger } from "../ledger/open-ledger.ts";
 import { openPolicySource } from "../policy/policy-source.ts";
@@ -22,6 +20,11 @@ import { ulid } from "../signing/ulid.ts";
 import { openStore } from "../store/open-store.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { observeStore } from "../telemetry/observe-store.ts";
+import { createRefusalLog } from "../telemetry/refusal-log.ts";
+import { liveSettings } from "./live-settings.ts";
+import { isOpenToLocals, openCredentials } from "./open-credentials.ts";
+import { createOperations } from "./operations.ts";
+import { startSweeping } from "./sweeping.ts";
 
 export interface Sidecar {
   readonly gate: Gate;
@@ -31,71 +34,69 @@ export interface Sidecar {
   readonly tokens: PermitTokens;
   readonly metrics: Metrics;
   readonly logger: Logger;
-  readonly http: HttpContext;
   readonly operations: Operations;
   decisionServer(): ReturnType<typeof createDecisionServer>;
   adminServer(): ReturnType<typeof createAdminServer>;
+  /** Takes up those settings of a changed configuration that may change while serving. */
+  reconfigure(config: Config): Promise<void>;
+  /** A fact about the whole sidecar, recorded by one of its processes. */
+  recordOnce(kind: string, data: object, tenant?: Tenant): void;
+  /** Looks for the keys of JWT issuers anew. */
+  refreshIdentity(): Promise<void>;
   /** From now on not ready: whoever asks is told to go elsewhere. */
   startDraining(): void;
   close(): Promise<void>;
 }
 
-/** How often overdue approvals and left facts are looked for, and counted for the metrics. */
-const SWEEP_INTERVAL_MS = 1_000;
-/** An answer about readiness is good for this long, so that probes cannot load the store. */
-const READINESS_AGE_MS = 1_000;
-
 /** @param isWorker a worker serves decisions; sweeping, and recording what concerns them all, is its primary's */
 export async function openSidecar(config: Config, logger: Logger, isWorker = false): Promise<Sidecar> {
+  let live = config;
   const metrics = createMetrics((what, error) => logger.warn({ err: error }, `Cannot ${what}`));
-  const tenants = isWorker ? [] : tenantsOf(config);
   const tokens = await openPermitTokens({
     directory: config.keys_dir,
     trusted: config.trusted_keys,
     nowSeconds: () => Math.floor(Date.now() / 1000),
   });
   const ledger = await openOwnLedger(config, metrics, logger);
-  const store = observeStore(await openOwnStore(config), (error) => {
-    metrics.storeFailed();
-    logger.warn({ code: error.code }, error.message);
+  const store = observeStore(await openOwnStore(config), ({ operation, seconds, error }) => {
+    metrics.storeCalled(operation, seconds, error !== undefined);
+    if (error !== undefined) logger.warn({ code: error.code, operation }, error.message);
   });
-  const policy = await openOwnPolicy(config, { metrics, logger, record: (kind, data) => recordQuietly(kind, data) });
+  const policy = await openOwnPolicy(config, { metrics, logger, record: (kind, data) => recordOnce(kind, data) });
+  const clock = { now: () => new Date() };
   const gate = createGate(
-    {
-      policy,
-      store,
-      ledger,
-      signer: tokens,
-      verifier: tokens,
-      clock: { now: () => new Date() },
-      randomness: { ulid },
-      observer: metrics,
-    },
+    { policy, store, ledger, signer: tokens, verifier: tokens, clock, randomness: { ulid }, observer: metrics },
     gateOptions(config),
   );
-  function recordQuietly(kind: string, data: object): void {
-    if (isWorker) return;
-    gate.recordEvent(kind, data).catch((error: Error) => logger.error({ err: error }, `Cannot record ${kind}`));
-  }
-  recordQuietly("sidecar_started", {
-    mode: config.mode,
-    auth: config.auth,
-    admin_auth: config.admin_auth,
-    issuer: config.issuer,
-  });
-  const { active, lastError } = policy.status();
-  if (active !== undefined)
-    recordQuietly("policy_activated", {
-      digest: active.digest,
-      revision: active.revision,
-      entrypoint: active.entrypoint,
-    });
-  if (lastError !== undefined) recordQuietly("policy_refused", { code: lastError.code, message: lastError.message });
+  const recordQuietly = (kind: string, data: object, tenant?: Tenant) => {
+    gate.recordEvent(kind, data, tenant).catch((error: Error) => logger.error({ err: error }, `Cannot record ${kind}`));
+  };
+  const recordOnce = (kind: string, data: object, tenant?: Tenant) => {
+    if (!isWorker) recordQuietly(kind, data, tenant);
+  };
+  recordStart(config, policy, recordOnce);
 
+  const refusals = createRefusalLog(clock.now, (summary, tenant) =>
+    recordQuietly("credentials_refused", summary, tenant),
+  );
+  const credentials = openCredentials(config, {
+    logger,
+    onRefused: (refused) => {
+      metrics.credentialRefused(refused);
+      refusals.add(refused);
+    },
+  });
+  if (config.jwt_issuers.length > 0) void credentials.refresh();
   const draining = new AbortController();
-  const sweeping = startSweeping(gate, { tenants, store, ledger, metrics });
+  const sweeping = startSweeping({
+    gate,
+    tenants: () => (isWorker ? [] : tenantsOf(live)),
+    store,
+    ledger,
+    metrics,
+  });
   const operations = createOperations({
-    config,
+    config: () => live,
     policy,
     tokens,
     ledger,
@@ -103,23 +104,19 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     metrics,
     isDraining: () => draining.signal.aborted,
   });
-  const http: HttpContext = {
+  const httpOf = (port: "decision" | "admin"): HttpContext => ({
     gate,
-    authenticator: createAuthenticator({
-      keys: config.api_keys,
-      callers: config.auth.includes("api_key") ? "api_key" : "none",
-      admins: config.admin_auth.includes("api_key") ? "api_key" : "none",
-    }),
-    limits: {
-      bytesMax: config.body_bytes_max,
-      depthMax: config.depth_max,
-      batchMax: config.batch_max,
-      waitMsMax: config.wait_seconds_max * 1000,
-    },
+    authenticator: credentials.authenticator(port),
+    limits: httpLimits(config),
     draining: draining.signal,
     onInternalError: (error) => logger.error({ err: error }, "Internal error"),
-  };
-  const serverOptions = { connectionsMax: config.connections_max };
+    onProblem: (code) => metrics.answered({ port, code }),
+  });
+  const serverOptions = (address: string, words: Config["auth"]) => ({
+    connectionsMax: config.connections_max,
+    isLocalOnly: isOpenToLocals(address, words),
+  });
+  const { listen, auth, admin_listen, admin_auth } = config;
   return {
     gate,
     ledger,
@@ -128,16 +125,46 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     tokens,
     metrics,
     logger,
-    http,
     operations,
-    decisionServer: () => createDecisionServer(http, operations, serverOptions),
-    adminServer: () => createAdminServer(http, operations, { ...serverOptions, ledger }),
+    decisionServer: () => createDecisionServer(httpOf("decision"), operations, serverOptions(listen, auth)),
+    adminServer: () =>
+      createAdminServer(httpOf("admin"), operations, { ...serverOptions(admin_listen, admin_auth), ledger }),
+    reconfigure: (changed) => {
+      live = { ...live, ...liveSettings(changed) };
+      logger.level = live.log_level;
+      gate.setModes(modeOptions(live));
+      credentials.replace(live);
+      return credentials.refresh();
+    },
+    recordOnce,
+    refreshIdentity: () => credentials.refresh(),
     startDraining: () => draining.abort(),
     close: async () => {
       await sweeping.stop();
       await policy.close();
+      refusals.flush();
       await ledger.close().finally(() => store.close());
     },
+  };
+}
+
+function recordStart(config: Config, policy: PolicySource, record: (kind: string, data: object) => void): void {
+  const { mode, auth, admin_auth, issuer } = config;
+  record("sidecar_started", { mode, auth, admin_auth, issuer });
+  const { active, lastError } = policy.status();
+  if (active !== undefined) {
+    const { digest, revision, entrypoint } = active;
+    record("policy_activated", { digest, revision, entrypoint });
+  }
+  if (lastError !== undefined) record("policy_refused", { code: lastError.code, message: lastError.message });
+}
+
+function httpLimits(config: Config): HttpContext["limits"] {
+  return {
+    bytesMax: config.body_bytes_max,
+    depthMax: config.depth_max,
+    batchMax: config.batch_max,
+    waitMsMax: config.wait_seconds_max * 1000,
   };
 }
 
@@ -146,19 +173,27 @@ export function createLogger(level: string): Logger {
   return pino({ level, base: { name: "holdpoint" } }, pino.destination({ dest: 2, sync: false }));
 }
 
-function tenantsOf(config: Config): readonly Tenant[] {
-  return [...new Set(["default", ...Object.keys(config.tenants), ...config.api_keys.map((key) => key.tenant)])];
+function tenantsOf({ tenants, api_keys, jwt_issuers }: Config): readonly Tenant[] {
+  const ofKeys = api_keys.map((key) => key.tenant);
+  const ofIssuers = jwt_issuers.flatMap((issuer) => issuer.tenants ?? [issuer.tenant]);
+  return [...new Set(["default", ...Object.keys(tenants), ...ofKeys, ...ofIssuers])];
 }
 
-function gateOptions(config: Config) {
+function modeOptions(config: Config) {
   const modes = (of: Readonly<Record<string, { readonly mode: Mode }>>) =>
     new Map(Object.entries(of).map(([name, { mode }]) => [name, mode]));
   return {
-    issuer: config.issuer,
     mode: config.mode,
     tenantModes: modes(config.tenants),
     actionModes: modes(config.actions),
     policyMayObserve: config.policy_may_observe,
+  };
+}
+
+function gateOptions(config: Config) {
+  return {
+    ...modeOptions(config),
+    issuer: config.issuer,
     permitAudience: config.permit_audience,
     permitTtlSeconds: config.permit_ttl_seconds,
     approvalTtlSeconds: config.approval_ttl_seconds,
@@ -181,9 +216,9 @@ async function openOwnLedger(config: Config, metrics: Metrics, logger: Logger): 
     signNote: (text) => signNote(text, [signer]),
     durability: config.ledger_durability,
     queueMax: config.ledger_queue_max,
-    onCommit: ({ entries, durationMs, isFailed }) => {
-      if (isFailed) logger.error("Cannot commit to the ledger");
-      else metrics.ledgerCommitted(durationMs / 1000, entries);
+    onCommit: (commit) => {
+      if (commit.isFailed) logger.error("Cannot commit to the ledger");
+      else metrics.ledgerCommitted(commit);
     },
   });
   writeFileSync(join(directory, "checkpoint-key.pub"), `${encodeNoteKey(origin, publicKey)}\n`);
@@ -233,110 +268,4 @@ async function openOwnPolicy(config: Config, { metrics, logger, record }: Policy
   });
   isOpen = true;
   return source;
-}
-
-function startSweeping(
-  gate: Gate,
-  of: {
-    readonly tenants: readonly Tenant[];
-    readonly store: Store;
-    readonly ledger: Ledger;
-    readonly metrics: Metrics;
-  },
-): { stop(): Promise<void> } {
-  let running: Promise<void> | undefined;
-  const sweepOnce = async () => {
-    await recoverLedger(gate, of.ledger);
-    await gate.sweep(of.tenants);
-    await countApprovals(of);
-    of.metrics.ledgerSize(of.ledger.head().size);
-  };
-  const start = () => {
-    running ??= sweepOnce()
-      .catch((thrown: unknown) => of.metrics.failed({ what: "sweep", error: toError(thrown) }))
-      .finally(() => {
-        running = undefined;
-      });
-  };
-  start();
-  const timer = setInterval(start, SWEEP_INTERVAL_MS);
-  return {
-    stop: async () => {
-      clearInterval(timer);
-      await running;
-    },
-  };
-}
-
-/**
- * A sidecar whose ledger failed is not ready, so that nobody sends what would be the next, perhaps successful, write. It
- * tries one of its own: the entry marks the end of a time in which refusals may lack their records.
- */
-async function recoverLedger(gate: Gate, ledger: Ledger): Promise<void> {
-  if (ledger.isWritable()) return;
-  await gate.recordEvent("ledger_recovered", {}).catch(() => {}); // not yet: the next sweep tries again
-}
-
-async function countApprovals(of: {
-  readonly tenants: readonly Tenant[];
-  readonly store: Store;
-  readonly metrics: Metrics;
-}): Promise<void> {
-  let sum = { pending: 0, oldestPendingMs: 0, unknownExecutions: 0 };
-  try {
-    for (const tenant of of.tenants) {
-      const counts = await of.store.countApprovals(tenant);
-      sum = {
-        pending: sum.pending + counts.pending,
-        oldestPendingMs: Math.max(sum.oldestPendingMs, counts.oldestPendingMs),
-        unknownExecutions: sum.unknownExecutions + counts.unknownExecutions,
-      };
-    }
-    of.metrics.approvalsCounted(sum);
-  } catch {
-    // A store that is away was told by observeStore; the gauges keep their last values.
-  }
-}
-
-function createOperations(of: {
-  readonly config: Config;
-  readonly policy: PolicySource;
-  readonly tokens: PermitTokens;
-  readonly ledger: Ledger;
-  readonly store: Store;
-  readonly metrics: Metrics;
-  readonly isDraining: () => boolean;
-}): Operations {
-  const { config, metrics } = of;
-  let known: { readonly atMs: number; readonly readiness: Promise<Readiness> } | undefined;
-  return {
-    policy: of.policy,
-    verifier: of.tokens,
-    mode: config.mode,
-    isAuthenticated: { callers: !config.auth.includes("none"), admins: !config.admin_auth.includes("none") },
-    readiness: async () => {
-      if (of.isDraining()) return { isReady: false, checks: { shutdown: "draining" } };
-      if (known === undefined || performance.now() - known.atMs > READINESS_AGE_MS) {
-        known = { atMs: performance.now(), readiness: checkReadiness(of) };
-      }
-      return known.readiness;
-    },
-    metrics: async () => ({ text: await metrics.registry.metrics(), contentType: metrics.registry.contentType }),
-  };
-}
-
-async function checkReadiness(of: {
-  readonly policy: PolicySource;
-  readonly ledger: Ledger;
-  readonly store: Store;
-}): Promise<Readiness> {
-  const checks = {
-    policy: of.policy.status().active === undefined ? "not loaded" : "ok",
-    ledger: of.ledger.isWritable() ? "ok" : "not writable",
-    store: await of.store.ping().then(
-      () => "ok",
-      (thrown: unknown) => toError(thrown).message,
-    ),
-  };
-  return { isReady: Object.values(checks).every((check) => check === "ok"), checks };
 }

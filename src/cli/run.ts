@@ -53,12 +53,13 @@ async function dispatch(
       help: { type: "boolean", short: "h" },
     },
   });
-  const config = () => loadConfig(values.config ?? (environment.HOLDPOINT_CONFIG || undefined), environment);
+  const path = values.config ?? (environment.HOLDPOINT_CONFIG || undefined);
+  const config = () => loadConfig(path, environment);
   const command = positionals.join(" ");
   if (values.help === true || command === "help") return print(HELP);
   switch (command) {
     case "serve":
-      await serve(config());
+      await serve(config(), { load: config, path });
       return EXIT.ok;
     case "ledger verify":
       return verifyLedgerCommand({

@@ -6,17 +6,27 @@ import type { Config } from "../config/load-config.ts";
 import { toError } from "../core/errors.ts";
 import { endAtOnce } from "./end-at-once.ts";
 import { clearSocket, listen } from "./listen.ts";
+import { type ConfigReloader, watchConfig } from "./live-settings.ts";
 import { createLogger, openSidecar, type Sidecar } from "./open-sidecar.ts";
 import { endWithPrimary, followPrimary, leavePrimary, startWorkers, tellFailure, type Workers } from "./workers.ts";
 
+export interface ServeOptions {
+  /** Reads the same file and variables again. */
+  readonly load: () => Config;
+  /** The file that is watched for changes. */
+  readonly path: string | undefined;
+}
+
 /** Resolves when the sidecar has shut down. @throws ConfigError before it listens */
-export async function serve(config: Config): Promise<void> {
+export async function serve(config: Config, options: ServeOptions): Promise<void> {
   const logger = createLogger(config.log_level);
   endOnFault(logger);
-  if (!cluster.isWorker) return serveAlone(config, logger);
+  // What it writes is its own: keys, ledger, state, and sockets until their mode is set.
+  process.umask(0o077);
+  if (!cluster.isWorker) return serveAlone(config, options, logger);
   endWithPrimary();
   try {
-    await serveAlone(config, logger);
+    await serveAlone(config, options, logger);
   } catch (error) {
     await tellFailure(error);
   }
@@ -29,7 +39,7 @@ interface Running {
   workers: Workers | undefined;
 }
 
-async function serveAlone(config: Config, logger: Logger): Promise<void> {
+async function serveAlone(config: Config, options: ServeOptions, logger: Logger): Promise<void> {
   const startedAt = performance.now();
   const running: Running = {
     sidecar: await openSidecar(config, logger, cluster.isWorker),
@@ -47,10 +57,12 @@ async function serveAlone(config: Config, logger: Logger): Promise<void> {
     throw error;
   }
   if (!cluster.isWorker) sayWhatIsOpen(config, sidecar);
-  process.on("SIGHUP", () => void reload(sidecar));
+  const configuration = watchConfig({ ...options, started: config, sidecar });
+  process.on("SIGHUP", () => void reload(sidecar, configuration));
   const facts = { ready_ms: Math.round(performance.now() - startedAt), mode: config.mode };
   logger.info(facts, cluster.isWorker ? "Worker is up" : "Holdpoint is up");
   await stopSignal();
+  configuration.close();
   await shutDown(config, running);
 }
 
@@ -70,13 +82,13 @@ async function start(config: Config, running: Running): Promise<void> {
     else await clearSocket(config.listen, "listen");
     const server = sidecar.decisionServer();
     servers.push(server);
-    logger.info(`Decisions on ${await listen(server, config.listen, "listen")}`);
+    logger.info(`Decisions on ${await listen(server, config.listen, "listen", config.socket_mode)}`);
   }
   if (cluster.isWorker) return;
   await clearSocket(config.admin_listen, "admin_listen");
   const server = sidecar.adminServer();
   servers.push(server);
-  logger.info(`Admin on ${await listen(server, config.admin_listen, "admin_listen")}`);
+  logger.info(`Admin on ${await listen(server, config.admin_listen, "admin_listen", config.socket_mode)}`);
 }
 
 /** What nobody caught leaves a state that nobody knows: say so, and start again from what is on disk. */
@@ -98,15 +110,26 @@ function sayWhatIsOpen(config: Config, sidecar: Sidecar): void {
     logger.warn(
       "Reviewers are NOT authenticated (admin_auth: none): whoever reaches the admin port can approve. For development only",
     );
-  } else if (!config.api_keys.some((key) => key.scopes.includes("review"))) {
-    logger.warn("No api_keys entry has the scope review: nobody can grant an approval");
+  } else if (!canReview(config)) {
+    logger.warn("No credential that admin_auth takes has the scope review: nobody can grant an approval");
   }
   if (config.mode === "observe") logger.warn("Mode is observe: nothing is blocked");
 }
 
-async function reload(sidecar: Sidecar): Promise<void> {
-  sidecar.logger.info("Reloading policy and keys (SIGHUP)");
-  const results = await Promise.allSettled([sidecar.policy.reload(), sidecar.tokens.reload()]);
+function canReview({ admin_auth, api_keys, jwt_issuers }: Config): boolean {
+  const ofKeys = admin_auth.includes("api_key") ? api_keys : [];
+  const ofIssuers = admin_auth.includes("jwt") ? jwt_issuers : [];
+  return [...ofKeys, ...ofIssuers].some(({ scopes }) => scopes.includes("review"));
+}
+
+async function reload(sidecar: Sidecar, configuration: ConfigReloader): Promise<void> {
+  sidecar.logger.info("Reloading configuration, policy and keys (SIGHUP)");
+  const results = await Promise.allSettled([
+    configuration.reload(),
+    sidecar.policy.reload(),
+    sidecar.tokens.reload(),
+    sidecar.refreshIdentity(),
+  ]);
   for (const result of results) {
     if (result.status === "rejected")
       sidecar.logger.error({ err: toError(result.reason) }, "Cannot reload: the last good one stays");
@@ -130,19 +153,25 @@ function stopSignal(): Promise<void> {
 /** How often connections are looked for whose last request was answered meanwhile. */
 const IDLE_CHECK_MS = 50;
 
+/**
+ * The decision port first: whoever acts is told to go elsewhere. The admin port goes on answering until the decisions are
+ * done, so that probes hear that this one is draining and the last scrape has the last numbers.
+ */
 async function shutDown(config: Config, { sidecar, servers, workers }: Running): Promise<void> {
   const { logger } = sidecar;
   logger.info(`Draining for at most ${config.drain_seconds} s`);
   sidecar.startDraining();
   workers?.stop();
   const idle = setInterval(() => {
-    for (const server of servers) server.closeIdleConnections();
+    for (const server of servers) if (!server.listening) server.closeIdleConnections();
   }, IDLE_CHECK_MS);
   const cut = setTimeout(() => {
     for (const server of servers) server.closeAllConnections();
   }, config.drain_seconds * 1000);
-  await Promise.all(servers.map(closed));
+  const admin = cluster.isWorker ? [] : servers.slice(-1);
+  await Promise.all(servers.filter((server) => !admin.includes(server)).map(closed));
   await workers?.stopped;
+  await Promise.all(admin.map(closed));
   clearInterval(idle);
   clearTimeout(cut);
   await sidecar.close();

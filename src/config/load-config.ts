@@ -5,7 +5,9 @@ import { parse, parseDocument } from "yaml";
 import { ConfigError, toError } from "../core/errors.ts";
 import { schemaFaults } from "../core/schema.ts";
 import type { Mode } from "../core/types.ts";
-import { type ApiKey, SETTINGS, type Setting, variableOf } from "./settings.ts";
+import { type ApiKey, type JwtIssuer, SETTINGS, type Setting, variableOf } from "./settings.ts";
+
+export type AuthWord = "none" | "api_key" | "jwt";
 
 export interface Config {
   readonly listen: string;
@@ -22,9 +24,13 @@ export interface Config {
   readonly store: string;
   readonly store_timeout_ms: number;
   readonly redis_wait_replicas: number | undefined;
-  readonly auth: readonly ("none" | "api_key")[];
-  readonly admin_auth: readonly ("none" | "api_key")[];
+  /** Octal. */
+  readonly socket_mode: string;
+  readonly auth: readonly AuthWord[];
+  readonly admin_auth: readonly AuthWord[];
+  readonly metrics_auth: readonly AuthWord[];
   readonly api_keys: readonly ApiKey[];
+  readonly jwt_issuers: readonly JwtIssuer[];
   readonly issuer: string;
   readonly permit_audience: string;
   readonly permit_ttl_seconds: number;
@@ -159,7 +165,7 @@ function scalarOf(text: string, setting: Setting): unknown {
 
 /** Between settings that hold by themselves; one that does not is undefined here, and was reported. */
 function contradictions(config: Partial<Config>): string[] {
-  const { auth, listen, admin_auth, admin_listen, api_keys = [] } = config;
+  const { auth, listen, admin_auth, admin_listen, api_keys = [], jwt_issuers = [] } = config;
   const faults: string[] = [];
   if (auth?.includes("none") && listen !== undefined && !isLocal(listen)) {
     faults.push(`auth: "none" is for loopback and Unix sockets, and listen is ${listen}`);
@@ -171,6 +177,16 @@ function contradictions(config: Partial<Config>): string[] {
     faults.push("admin_listen: the same address as listen");
   const idOf = api_keys.map((key) => key.id);
   const hashOf = api_keys.map((key) => key.sha256);
+  faults.push(
+    ...repeated(
+      jwt_issuers.map(({ name }) => name),
+      "jwt_issuers: name",
+    ),
+  );
+  for (const [setting, words] of Object.entries({ auth, admin_auth, metrics_auth: config.metrics_auth })) {
+    if (words?.includes("jwt") === true && jwt_issuers.length === 0)
+      faults.push(`${setting}: "jwt" needs an entry in jwt_issuers`);
+  }
   faults.push(...repeated(idOf, "api_keys: id"), ...repeated(hashOf, "api_keys: sha256"));
   return faults;
 }

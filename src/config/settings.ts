@@ -24,15 +24,18 @@ export const listenAddress = z
 const authWords = z
   .string()
   .transform((text) => text.split(",").map((word) => word.trim()))
-  .pipe(z.array(z.enum(["none", "api_key"])).min(1))
-  .refine((words) => !words.includes("none") || words.length === 1, '"none" stands alone');
+  .pipe(z.array(z.enum(["none", "api_key", "jwt"])).min(1))
+  .refine((words) => !words.includes("none") || words.length === 1, '"none" stands alone')
+  .refine((words) => new Set(words).size === words.length, "expected each word once");
+
+const scopes = z.array(z.enum(["decide", "review", "operate"])).min(1);
 
 export const apiKeySchema = z.strictObject({
   id: identifier,
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "expected the SHA-256 of the key, 64 hexadecimal digits"),
   tenant: tenantName.default("default"),
   /** decide: propose and consume. review: grant and deny. operate: read ledger and policy. */
-  scopes: z.array(z.enum(["decide", "review", "operate"])).min(1),
+  scopes,
   type: identifier.default("service"),
   roles: z.union([permitted, roles]).default([]),
   actors: permitted.default([]),
@@ -41,6 +44,60 @@ export const apiKeySchema = z.strictObject({
 });
 
 export type ApiKey = z.infer<typeof apiKeySchema>;
+
+/** A claim by its name, or by a JSON Pointer (RFC 6901) to one inside: `/realm_access/roles`. */
+const claim = z.string().min(1).max(256);
+
+/** Asymmetric ones alone: a public key can never serve as the secret of an HMAC (RFC 8725 section 3.1). */
+const ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"] as const;
+
+export const jwtIssuerSchema = z
+  .strictObject({
+    /** Ours, for records and messages. */
+    name: identifier,
+    /** `iss`, compared to the letter. */
+    issuer: z.string().min(1).max(512),
+    /** One of these must be among `aud`. */
+    audiences: z.array(z.string().min(1).max(512)).min(1).max(20),
+    /** Where its keys are: an https URL (http on loopback only), or the path of a file. */
+    jwks: z
+      .string()
+      .min(1)
+      .refine(
+        (text) => !/^http:/i.test(text) || /^http:\/\/(127(\.[0-9]{1,3}){3}|\[::1\]|localhost)[:/]/i.test(text),
+        "expected an https URL, or the path of a file: keys over plain http could be anybody's",
+      ),
+    algorithms: z.array(z.enum(ALGORITHMS)).min(1).default(["RS256", "ES256", "EdDSA"]),
+    /** Who it is: the caller's credential, or the reviewer. */
+    id_claim: claim.default("sub"),
+    type: identifier.default("service"),
+    tenant: tenantName.default("default"),
+    /** Instead of `tenant`: the claim that names it, and which ones it may name. */
+    tenant_claim: claim.optional(),
+    tenants: z.array(tenantName).min(1).max(1_000).optional(),
+    scopes,
+    /** Narrows `scopes` to those that the claim lists (an array, or words with spaces between). */
+    scopes_claim: claim.optional(),
+    roles: z.union([permitted, roles]).default([]),
+    /** Narrows `roles` to those that the claim lists. */
+    roles_claim: claim.optional(),
+    /** Ids it may act as; its own where nothing is said. */
+    actors: permitted.optional(),
+    actors_claim: claim.optional(),
+    on_behalf_of: permitted.default([]),
+    on_behalf_of_claim: claim.optional(),
+    permit_audiences: z.array(identifier).max(100).optional(),
+  })
+  .refine((issuer) => (issuer.tenant_claim === undefined) === (issuer.tenants === undefined), {
+    path: ["tenants"],
+    error: "tenant_claim and tenants go together: which tenants the claim may name",
+  })
+  .refine((issuer) => issuer.roles !== "any" || issuer.roles_claim !== undefined || !issuer.scopes.includes("review"), {
+    path: ["roles"],
+    error: 'a reviewer has the roles that are listed: "*" needs roles_claim',
+  });
+
+export type JwtIssuer = z.infer<typeof jwtIssuerSchema>;
 
 const publicJwk = z.object({
   kty: z.literal("OKP"),
@@ -138,18 +195,44 @@ export const SETTINGS: readonly Setting[] = [
     z.int().min(0).max(10).optional(),
     "Replicas that must hold a use of a permit before it counts; 0 standalone, 1 with Sentinel or Cluster",
   ),
-  setting("auth", "none", authWords.default(["none"]), "Callers: `none` (loopback and Unix sockets only) or `api_key`"),
+  setting(
+    "socket_mode",
+    "0660",
+    z
+      .string()
+      .regex(/^0?[0-7]{3}$/, 'expected octal digits in quotes, such as "0660"')
+      .default("0660"),
+    "Permissions of Unix sockets",
+  ),
+  setting(
+    "auth",
+    "none",
+    authWords.default(["none"]),
+    "Callers: `none` (loopback and Unix sockets only), or a comma list of `api_key`, `jwt`",
+  ),
   setting(
     "admin_auth",
     "api_key",
     authWords.default(["api_key"]),
-    "Reviewers and operators: `api_key`, or `none` for development",
+    "Reviewers and operators: a comma list of `api_key`, `jwt`; or `none` for development",
+  ),
+  setting(
+    "metrics_auth",
+    "none",
+    authWords.default(["none"]),
+    "Who may read `/metrics`: anybody who reaches the admin port, or credentials with the scope `operate`",
   ),
   setting(
     "api_keys",
     "[]",
     z.array(apiKeySchema).max(10_000).default([]),
     "Bearer keys by their SHA-256: `id`, `sha256`, `tenant`, `scopes`, `actors`, `roles`, `on_behalf_of`, `audiences`",
+  ),
+  setting(
+    "jwt_issuers",
+    "[]",
+    z.array(jwtIssuerSchema).max(50).default([]),
+    "Whose JWTs are taken: `name`, `issuer`, `audiences`, `jwks`, `scopes`, and what their claims say (below)",
   ),
   setting(
     "issuer",

@@ -10,6 +10,8 @@ export interface Caller {
   readonly tenant: Tenant;
   /** The credential's id; undefined without authentication. */
   readonly credentialId: string | undefined;
+  /** Name of the issuer, where the credential is a JWT. */
+  readonly issuer?: string;
   readonly isAuthenticated: boolean;
   readonly actors: Permitted;
   readonly roles: Permitted;

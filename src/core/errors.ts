@@ -22,6 +22,7 @@ export const INVALID_REQUEST_CODES = [
   "method_not_allowed",
   "unauthenticated",
   "forbidden",
+  "too_many_attempts",
   "self_approval",
   "role_missing",
   "binding_echo_required",
@@ -68,6 +69,7 @@ export const UNAVAILABLE_CODES = [
   "store_unavailable",
   "ledger_unavailable",
   "signing_unavailable",
+  "identity_unavailable",
   "overloaded",
   "shutting_down",
 ] as const;

@@ -376,6 +376,8 @@ export interface Ledger {
   head(): LedgerHead;
   /** C2SP tlog-checkpoint of the current head, a signed note. */
   checkpoint(): string;
+  /** Entries that are not durable yet. */
+  waiting(): number;
   /** True while the last write succeeded. */
   isWritable(): boolean;
   close(): Promise<void>;
@@ -402,6 +404,40 @@ export interface PermitVerifier {
   verify(token: string): Promise<PermitVerification>;
   /** RFC 7517 JWK Set of every key that verifies here. */
   jwks(): { readonly keys: readonly Json[] };
+}
+
+// ----------------------------------------------------------------------------------------------------- identity
+
+/** Why a bearer token was refused; also a metric's label. */
+export type BearerRefusal =
+  | "malformed"
+  | "wrong_type"
+  | "unknown_issuer"
+  | "wrong_audience"
+  | "algorithm_not_allowed"
+  | "unknown_key"
+  | "bad_signature"
+  | "expired"
+  | "not_yet_valid"
+  | "claims_invalid";
+
+export type BearerVerification =
+  | {
+      readonly kind: "verified";
+      /** The issuer's name in the configuration. */
+      readonly issuer: string;
+      readonly claims: JsonObject;
+      /** `exp`, seconds since the epoch. */
+      readonly expiresAt: number;
+    }
+  | { readonly kind: "refused"; readonly reason: BearerRefusal; readonly message: string };
+
+export interface BearerVerifier {
+  /**
+   * Signature, key, algorithm, type, issuer, audience and times of a JWT (RFC 7519, RFC 8725); what the claims permit is
+   * not its business. @throws UnavailableError("identity_unavailable") while the issuer's keys cannot be had
+   */
+  verify(token: string): Promise<BearerVerification>;
 }
 
 // ------------------------------------------------------------------------------------------------------ the rest

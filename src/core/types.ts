@@ -37,4 +37,6 @@ export interface Identity {
   readonly type: string;
   readonly roles: readonly string[];
   readonly isAuthenticated: boolean;
+  /** Name of the issuer of a JWT; absent for an API key. */
+  readonly issuer?: string;
 }

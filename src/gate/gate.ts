@@ -7,7 +7,8 @@ import type { Mode, Tenant } from "../core/types.ts";
 import type { DecideRequest } from "./conclude.ts";
 import { consumePermit, type PermitAnswer, type UsePermitRequest, verifyPermit } from "./consume-permit.ts";
 import { decide } from "./decide.ts";
-import { GATE_DEFAULTS, type GateOptions, strictestMode } from "./options.ts";
+import { listObservations, type ObservationPage } from "./list-observations.ts";
+import { GATE_DEFAULTS, type GateOptions, type ModeOptions, strictestMode } from "./options.ts";
 import type { GateContext, GatePorts } from "./ports.ts";
 import { factEntry } from "./record.ts";
 import type { DecisionAnswer } from "./record-decision.ts";
@@ -29,6 +30,12 @@ export interface Gate {
     readonly limit: number;
     readonly cursor?: string;
   }): Promise<ApprovalPage>;
+  /** What observe mode let pass, newest first. */
+  listObservations(request: {
+    readonly tenant: Tenant;
+    readonly limit: number;
+    readonly before: number | undefined;
+  }): Promise<ObservationPage>;
   verifyPermit(request: UsePermitRequest): Promise<PermitAnswer>;
   consumePermit(request: UsePermitRequest): Promise<PermitAnswer>;
   reportExecution(request: ReportRequest): Promise<Execution>;
@@ -37,10 +44,12 @@ export interface Gate {
     limit: number,
     cursor?: string,
   ): Promise<{ readonly executions: readonly Execution[]; readonly cursor: string | undefined }>;
-  /** Something that concerns no tenant's action: a start, a policy that was activated or refused. */
-  recordEvent(kind: string, data: object): Promise<void>;
+  /** What is no tenant's action: a start, a policy that was activated or refused. @param tenant "" for the sidecar's own */
+  recordEvent(kind: string, data: object, tenant?: Tenant): Promise<void>;
   /** @param leftFactAgeMs how old a fact must be to count as left behind; LEFT_FACT_AGE_MS where nothing is said */
   sweep(tenants: readonly Tenant[], leftFactAgeMs?: number): Promise<void>;
+  /** From now on these modes count; whatever is being decided at this moment keeps the mode it has come to. */
+  setModes(modes: ModeOptions): void;
   /** For answers that never came to know the action: observe only where configuration enforces nothing for the tenant. */
   modeOf(tenant: Tenant | undefined): Mode;
 }
@@ -63,15 +72,19 @@ export function createGate(ports: GatePorts, options: Partial<GateOptions> = {})
       return changed;
     },
     listApprovals: (request) => gate.store.listApprovals(request),
+    listObservations: (request) => listObservations(gate, request),
     verifyPermit: (request) => verifyPermit(gate, request),
     consumePermit: (request) => consumePermit(gate, request),
     reportExecution: (request) => reportExecution(gate, request),
     listUnknownExecutions: (tenant, limit, cursor) => gate.store.listUnknownExecutions(tenant, limit, cursor),
-    recordEvent: async (kind, data) => {
+    recordEvent: async (kind, data, tenant = "") => {
       const time = gate.clock.now().toISOString();
-      await gate.ledger.append(factEntry({ kind, tenant: "", traceId: "", time, data }));
+      await gate.ledger.append(factEntry({ kind, tenant, traceId: "", time, data }));
     },
     sweep: (tenants, leftFactAgeMs) => sweep(gate, tenants, leftFactAgeMs),
+    setModes: (modes) => {
+      gate.options = { ...gate.options, ...modes };
+    },
     modeOf: (tenant) => strictestMode(gate.options, tenant),
   };
 }

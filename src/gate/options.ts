@@ -1,13 +1,17 @@
 import type { Mode, Tenant } from "../core/types.ts";
 
-export interface GateOptions {
-  /** `iss` of permits: this sidecar's name. */
-  readonly issuer: string;
+/** What may be changed while serving. */
+export interface ModeOptions {
   readonly mode: Mode;
   readonly tenantModes: ReadonlyMap<Tenant, Mode>;
   readonly actionModes: ReadonlyMap<string, Mode>;
   /** Whether policy may turn an action of an enforcing tenant to observe. */
   readonly policyMayObserve: boolean;
+}
+
+export interface GateOptions extends ModeOptions {
+  /** `iss` of permits: this sidecar's name. */
+  readonly issuer: string;
   /** Audience of permits whose policy names none. */
   readonly permitAudience: string;
   readonly permitTtlSeconds: number;

@@ -24,6 +24,7 @@ export interface GatePorts {
 
 /** Ports, complete options and what the gate keeps between requests. */
 export interface GateContext extends GatePorts {
-  readonly options: GateOptions;
+  /** Replaced whole when the modes change. */
+  options: GateOptions;
   readonly results: ResultCache;
 }

@@ -47,6 +47,7 @@ export async function recordDecision(
     approval: conclusion.approval,
     permit,
     credentialId: caller.credentialId,
+    issuer: caller.issuer,
     isAuthenticated: caller.isAuthenticated,
   };
   const text = decisionText(facts);

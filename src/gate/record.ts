@@ -33,6 +33,8 @@ export interface DecisionFacts {
   readonly approval: Approval | undefined;
   readonly permit: PermitClaims | undefined;
   readonly credentialId: string | undefined;
+  /** Of the credential, where it is a JWT. */
+  readonly issuer: string | undefined;
   readonly isAuthenticated: boolean;
 }
 
@@ -163,7 +165,12 @@ export function approvalView(approval: Approval): JsonObject {
 
 function reviewView(review: Approval["reviews"][number]): object {
   return {
-    reviewer: { id: review.reviewer.id, type: review.reviewer.type, roles: review.reviewer.roles },
+    reviewer: {
+      id: review.reviewer.id,
+      type: review.reviewer.type,
+      roles: review.reviewer.roles,
+      issuer: review.reviewer.issuer,
+    },
     authenticated: review.reviewer.isAuthenticated,
     verdict: review.verdict,
     reason: review.reason,
@@ -196,7 +203,8 @@ function roundsText(evaluation: Evaluation): string {
 
 function callerText(facts: DecisionFacts): string {
   const credential = facts.credentialId === undefined ? "null" : JSON.stringify(facts.credentialId);
-  return `{"authenticated":${facts.isAuthenticated},"credential":${credential}}`;
+  const issuer = facts.issuer === undefined ? "" : `,"issuer":${JSON.stringify(facts.issuer)}`;
+  return `{"authenticated":${facts.isAuthenticated},"credential":${credential}${issuer}}`;
 }
 
 function policyText(policy: LoadedPolicy | undefined): string {

@@ -106,6 +106,7 @@ async function reviewOf(gate: GateContext, request: ReviewRequest, approval: App
       type: reviewer.type,
       roles: reviewer.roles,
       isAuthenticated: reviewer.isAuthenticated,
+      ...(reviewer.issuer === undefined ? {} : { issuer: reviewer.issuer }),
     },
     verdict,
     reason,

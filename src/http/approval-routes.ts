@@ -26,7 +26,7 @@ export function approvalRoutes(http: HttpContext): Router {
   const router = Router();
   router.get("/v1/approvals", (request, response) => list(http, request, response));
   router.get("/v1/approvals/:id", async (request, response) => {
-    const { tenant } = http.authenticator.operator(request);
+    const { tenant } = await http.authenticator.operator(request);
     await answerWhenChanged(http, request, response, await http.gate.readApproval(tenant, request.params.id));
   });
   for (const verdict of ["grant", "deny", "cancel"] as const) {
@@ -41,14 +41,14 @@ export function approvalRoutes(http: HttpContext): Router {
 export function ownApprovalRoutes(http: HttpContext): Router {
   const router = Router();
   router.get("/v1/approvals/:id", async (request, response) => {
-    const caller = http.authenticator.caller(request);
+    const caller = await http.authenticator.caller(request);
     await answerWhenChanged(http, request, response, await http.gate.readOwnApproval(caller, request.params.id));
   });
   return router;
 }
 
 async function list(http: HttpContext, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { tenant } = http.authenticator.operator(request);
+  const { tenant } = await http.authenticator.operator(request);
   const query = queryOf(request);
   const status = (queryValue(query, "status") ?? "pending") as ApprovalStatus;
   if (!STATUSES.includes(status)) {
@@ -106,7 +106,7 @@ async function act(
   response: ServerResponse,
   of: { readonly verdict: "grant" | "deny" | "cancel"; readonly id: string },
 ): Promise<void> {
-  const authenticated = http.authenticator.reviewer(request);
+  const authenticated = await http.authenticator.reviewer(request);
   const reading = await readOptionalBody(request, http.limits);
   const schema: z.ZodType<z.infer<typeof grantSchema>> = of.verdict === "grant" ? grantSchema : actSchema;
   const body = parseReading(schema, reading, of.verdict);

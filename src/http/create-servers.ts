@@ -4,15 +4,18 @@ import express, { type Express, type NextFunction, type Request, type Response, 
 import { HoldpointError, InvalidRequestError, type NotFoundError } from "../core/errors.ts";
 import type { Ledger } from "../core/ports.ts";
 import { approvalRoutes, ownApprovalRoutes } from "./approval-routes.ts";
-import { decisionRoutes, type Handler } from "./decision-routes.ts";
+import { decisionRoutes } from "./decision-routes.ts";
 import { type HttpContext, traceIdOf } from "./exchange.ts";
 import { executionRoutes } from "./execution-routes.ts";
 import { ledgerRoutes } from "./ledger-routes.ts";
+import { observationRoutes } from "./observation-routes.ts";
 import { commonRoutes, type Operations, operationRoutes } from "./operation-routes.ts";
 import { problemOf, sendProblem } from "./problem.ts";
 
 export interface ServerOptions {
   readonly connectionsMax: number;
+  /** A TCP listener without authentication, which trusts whoever is on this machine. */
+  readonly isLocalOnly: boolean;
 }
 
 /** How long a client may take over its headers and over its whole request; slow ones are cut off. */
@@ -28,7 +31,7 @@ const DECISION_PATH = /^\/v1\/(decisions|permits|executions)(\/|$)/;
 
 export function createDecisionServer(http: HttpContext, operations: Operations, options: ServerOptions): Server {
   const app = createApp(http, [commonRoutes(operations), ownApprovalRoutes(http)]);
-  return createListener(decisionRoutes(http), app, options);
+  return createListener(http, app, options);
 }
 
 export function createAdminServer(
@@ -40,17 +43,20 @@ export function createAdminServer(
     commonRoutes(operations),
     operationRoutes(http, operations),
     approvalRoutes(http),
+    observationRoutes(http),
     executionRoutes(http),
     ledgerRoutes(http, options.ledger),
   ]);
-  return createListener(decisionRoutes(http), app, options);
+  return createListener(http, app, options);
 }
 
-function createListener(fastLane: ReadonlyMap<string, Handler>, app: Express, options: ServerOptions): Server {
+function createListener(http: HttpContext, app: Express, options: ServerOptions): Server {
+  const fastLane = decisionRoutes(http);
   const limits = { maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: TIMEOUT_CHECK_MS };
   const server = createServer(limits, (request, response) => {
     // Draining: the client is told to open its next connection elsewhere.
     if (!server.listening) response.setHeader("connection", "close");
+    if (options.isLocalOnly && isFromElsewhere(request)) return refuseElsewhere(http, request, response);
     const handler = fastLane.get(`${request.method} ${request.url}`);
     if (handler === undefined) app(request, response);
     else void handler(request, response);
@@ -60,6 +66,26 @@ function createListener(fastLane: ReadonlyMap<string, Handler>, app: Express, op
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.maxConnections = options.connectionsMax;
   return server;
+}
+
+const LOCAL_HOST = /^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?$/i;
+
+/**
+ * A page of some web site, in a browser on this machine: it has this port's address under a name of its own (DNS
+ * rebinding), or the browser says where the request comes from. Without authentication nothing else would stop it.
+ */
+function isFromElsewhere({ headers }: IncomingMessage): boolean {
+  const site = headers["sec-fetch-site"];
+  return !LOCAL_HOST.test(headers.host ?? "") || !(site === undefined || site === "same-origin" || site === "none");
+}
+
+function refuseElsewhere(http: HttpContext, request: IncomingMessage, response: ServerResponse): void {
+  request.resume();
+  const error = new InvalidRequestError(
+    "forbidden",
+    "Without authentication this port is for programs on this machine, by the names localhost, 127.0.0.1 or [::1]",
+  );
+  answerError(http, error, request, response);
 }
 
 function createApp(http: HttpContext, routers: readonly Router[]): Express {
@@ -86,6 +112,7 @@ function createApp(http: HttpContext, routers: readonly Router[]): Express {
 
 function answerError(http: HttpContext, thrown: unknown, request: IncomingMessage, response: ServerResponse): void {
   const error = malformedUrl(thrown) ?? thrown;
+  http.onProblem(error instanceof HoldpointError ? error.code : "internal_error");
   if (!(error instanceof HoldpointError)) http.onInternalError(error as Error);
   const mode = DECISION_PATH.test(request.url ?? "") ? http.gate.modeOf(undefined) : undefined;
   sendProblem(response, problemOf(error, { mode, traceId: traceIdOf(request) }));

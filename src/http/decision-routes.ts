@@ -43,7 +43,7 @@ function route(http: HttpContext, answer: (exchange: Exchange) => Promise<Answer
     const traceId = traceIdOf(request);
     let tenant: Tenant | undefined;
     try {
-      const caller = http.authenticator.caller(request);
+      const caller = await http.authenticator.caller(request);
       tenant = caller.tenant;
       const given = await answer({ caller, traceId, request });
       if ("problem" in given) sendProblem(response, given.problem);
@@ -59,6 +59,7 @@ function decisionProblem(
   thrown: unknown,
   of: { readonly tenant: Tenant | undefined; readonly traceId: string },
 ): Problem {
+  http.onProblem(thrown instanceof HoldpointError ? thrown.code : "internal_error");
   if (!(thrown instanceof HoldpointError)) http.onInternalError(thrown as Error);
   const mode = thrown instanceof HoldpointError ? thrown.mode : undefined;
   return problemOf(thrown, { mode: mode ?? http.gate.modeOf(of.tenant), traceId: of.traceId });

@@ -1,7 +1,7 @@
 /** One request and its answer, as every route sees them. */
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { InvalidRequestError } from "../core/errors.ts";
+import { type ErrorCode, InvalidRequestError } from "../core/errors.ts";
 import type { ReadLimits } from "../core/read-json.ts";
 import { parseTraceparent } from "../core/trace.ts";
 import type { Gate } from "../gate/gate.ts";
@@ -20,6 +20,8 @@ export interface HttpContext {
   readonly draining: AbortSignal;
   /** Internal errors, for the log. */
   readonly onInternalError: (error: Error) => void;
+  /** Told the code of every problem that is answered. */
+  readonly onProblem: (code: ErrorCode) => void;
 }
 
 export function traceIdOf(request: IncomingMessage): string {

@@ -10,7 +10,7 @@ const PAGE_MAX = 500;
 export function executionRoutes(http: HttpContext): Router {
   const router = Router();
   router.get("/v1/executions", async (request, response) => {
-    const { tenant } = http.authenticator.operator(request);
+    const { tenant } = await http.authenticator.operator(request);
     const query = queryOf(request);
     if ((queryValue(query, "status") ?? "unknown") !== "unknown") {
       throw new InvalidRequestError(

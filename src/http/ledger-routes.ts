@@ -14,12 +14,12 @@ const READ_AT_ONCE = 16;
 
 export function ledgerRoutes(http: HttpContext, ledger: Ledger): Router {
   const router = Router();
-  router.get("/v1/ledger/checkpoint", (request, response) => {
-    http.authenticator.operator(request);
+  router.get("/v1/ledger/checkpoint", async (request, response) => {
+    await http.authenticator.operator(request);
     sendText(response, 200, ledger.checkpoint(), "text/plain; charset=utf-8");
   });
-  router.get("/v1/ledger/entries", (request, response) => {
-    const { tenant } = http.authenticator.operator(request);
+  router.get("/v1/ledger/entries", async (request, response) => {
+    const { tenant } = await http.authenticator.operator(request);
     const query = queryOf(request);
     const start = startOf(queryValue(query, "start"));
     const entries = page(ledger, { start, limit: queryLimit(query, PAGE_DEFAULT, PAGE_MAX), tenant });
@@ -27,8 +27,8 @@ export function ledgerRoutes(http: HttpContext, ledger: Ledger): Router {
     const next = Math.min(start + entries.length, size);
     sendText(response, 200, `{"entries":[${entries.join(",")}],"next":${next},"size":${size}}`);
   });
-  router.get("/v1/ledger/entries/:index", (request, response) => {
-    const { tenant } = http.authenticator.operator(request);
+  router.get("/v1/ledger/entries/:index", async (request, response) => {
+    const { tenant } = await http.authenticator.operator(request);
     const index = startOf(request.params.index);
     const text = ledger.read(index);
     if (text === undefined || !isVisible(tenant, text)) {

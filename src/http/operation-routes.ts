@@ -1,7 +1,8 @@
 /** Health, readiness, metrics, keys and the active policy. */
 import { Router } from "express";
 import type { PermitVerifier, PolicySource } from "../core/ports.ts";
-import type { Mode } from "../core/types.ts";
+import type { Mode, Tenant } from "../core/types.ts";
+import type { AuthWord } from "./authenticate.ts";
 import { type HttpContext, sendJson, sendText } from "./exchange.ts";
 
 export interface Readiness {
@@ -13,8 +14,19 @@ export interface Readiness {
 export interface Operations {
   readonly policy: PolicySource;
   readonly verifier: PermitVerifier;
-  readonly mode: Mode;
-  readonly isAuthenticated: { readonly callers: boolean; readonly admins: boolean };
+  /** Modes as configured now. */
+  modes(): {
+    readonly mode: Mode;
+    readonly tenants: Readonly<Record<string, { readonly mode: Mode }>>;
+    readonly actions: Readonly<Record<string, { readonly mode: Mode }>>;
+    readonly policy_may_observe: boolean;
+  };
+  /** What each port asks for. */
+  authentication(): {
+    readonly callers: readonly AuthWord[];
+    readonly admins: readonly AuthWord[];
+    readonly metrics: readonly AuthWord[];
+  };
   readiness(): Promise<Readiness>;
   /** OpenMetrics or Prometheus text. */
   metrics(): Promise<{ readonly text: string; readonly contentType: string }>;
@@ -35,19 +47,22 @@ export function commonRoutes(operations: Operations): Router {
 /** Served by the admin port. */
 export function operationRoutes(http: HttpContext, operations: Operations): Router {
   const router = Router();
-  router.get("/metrics", async (_, response) => {
+  router.get("/metrics", async (request, response) => {
+    await http.authenticator.scraper(request);
     const { text, contentType } = await operations.metrics();
     sendText(response, 200, text, contentType);
   });
-  router.get("/v1/policy", (request, response) => {
-    http.authenticator.operator(request);
-    sendJson(response, policyView(operations));
+  router.get("/v1/policy", async (request, response) => {
+    const { tenant } = await http.authenticator.operator(request);
+    sendJson(response, policyView(operations, tenant));
   });
   return router;
 }
 
-function policyView(operations: Operations): object {
+/** INVARIANT (isolated): of tenants' modes each sees its own. */
+function policyView(operations: Operations, tenant: Tenant): object {
   const { active, lastError } = operations.policy.status();
+  const { mode, tenants, actions, policy_may_observe } = operations.modes();
   return {
     active:
       active === undefined
@@ -62,7 +77,9 @@ function policyView(operations: Operations): object {
       lastError === undefined
         ? null
         : { code: lastError.code, message: lastError.message, at: lastError.at.toISOString() },
-    mode: operations.mode,
-    authentication: operations.isAuthenticated,
+    mode: tenants[tenant]?.mode ?? mode,
+    actions,
+    policy_may_observe,
+    authentication: operations.authentication(),
   };
 }

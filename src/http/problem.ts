@@ -18,6 +18,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   method_not_allowed: 405,
   unauthenticated: 401,
   forbidden: 403,
+  too_many_attempts: 429,
   self_approval: 403,
   role_missing: 403,
   binding_echo_required: 400,
@@ -52,6 +53,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   store_unavailable: 503,
   ledger_unavailable: 503,
   signing_unavailable: 503,
+  identity_unavailable: 503,
   overloaded: 503,
   shutting_down: 503,
   integrity_failure: 500,
@@ -105,6 +107,9 @@ function meaning(mode: Mode | undefined): object {
   }
 }
 
+/** After this long there is room for another attempt. */
+const RETRY_AFTER_SECONDS = 1;
+
 export function sendProblem(response: ServerResponse, problem: Problem): void {
   if (response.headersSent || response.destroyed) {
     response.destroy();
@@ -117,7 +122,8 @@ export function sendProblem(response: ServerResponse, problem: Problem): void {
     "cache-control": "no-store",
   };
   if (problem.status === 401) headers["www-authenticate"] = 'Bearer realm="holdpoint"';
-  if (problem.status === 413 || problem.status === 415) headers.connection = "close";
+  if (problem.status === 413 || problem.status === 415 || problem.status === 429) headers.connection = "close";
+  if (problem.status === 429) headers["retry-after"] = RETRY_AFTER_SECONDS;
   response.writeHead(problem.status, headers);
   response.end(text);
 }

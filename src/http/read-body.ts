@@ -38,8 +38,14 @@ function tooLarge(limit: number): InvalidRequestError {
   });
 }
 
+function cutShort(): InvalidRequestError {
+  return new InvalidRequestError("malformed_json", "The body ended before its end");
+}
+
 function collect(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   if (Number(request.headers["content-length"] ?? 0) > bytesMax) return Promise.reject(tooLarge(bytesMax));
+  // Whoever hung up while its credential was looked at has told so already, and will not again.
+  if (request.destroyed) return Promise.reject(cutShort());
   return new Promise((resolve, reject) => {
     let first: Buffer | undefined;
     let chunks: Buffer[] | undefined;
@@ -58,6 +64,6 @@ function collect(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
     });
     request.on("end", () => resolve(chunks === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(chunks, length)));
     request.on("error", reject);
-    request.on("aborted", () => reject(new InvalidRequestError("malformed_json", "The body ended before its end")));
+    request.on("aborted", () => reject(cutShort()));
   });
 }

@@ -64,6 +64,8 @@ export interface LedgerOptions {
 export interface LedgerCommit {
   readonly entries: number;
   readonly durationMs: number;
+  /** From the append of the oldest entry to the end of this commit. */
+  readonly lagMs: number;
   readonly isFailed: boolean;
 }
 
@@ -144,6 +146,8 @@ class LmdbLedger implements Ledger {
   readonly #env: Environment;
   readonly #options: FullOptions;
   #queue: Pending[] = [];
+  /** When the oldest entry of the queue came. */
+  #waitingSince: number | undefined;
   /** Entries of the running commit, which count against the queue too. */
   #inFlight = 0;
   /** Keys of acknowledged entries that are not committed yet, with their forecast index (relaxed only). */
@@ -170,6 +174,10 @@ class LmdbLedger implements Ledger {
     if (refusal !== undefined) return Promise.reject(refusal);
     if (this.#options.durability === "relaxed" && this.#isWritable) return this.#appendRelaxed(draft);
     return new Promise((resolve, reject) => this.#enqueue(draft, { isAcknowledged: false, resolve, reject }));
+  }
+
+  waiting(): number {
+    return this.#queue.length + this.#inFlight;
   }
 
   #refusal(draft: LedgerEntryDraft): HoldpointError | undefined {
@@ -202,6 +210,7 @@ class LmdbLedger implements Ledger {
     const leafHash = Buffer.allocUnsafe(HASH_BYTES);
     hashPrefixedLeafInto(leafHash, 0, entry.subarray(LEAF_PREFIX_OFFSET));
     this.#queue.push({ entry, leafHash, keys: draft.keys, uniqueKey: draft.uniqueKey, ...answer });
+    this.#waitingSince ??= performance.now();
     this.#start();
   }
 
@@ -227,6 +236,8 @@ class LmdbLedger implements Ledger {
     const batch = this.#queue.splice(0, this.#options.batchMax);
     this.#inFlight = batch.length;
     const started = performance.now();
+    const since = this.#waitingSince ?? started;
+    this.#waitingSince = this.#queue.length > 0 ? started : undefined;
     try {
       const answers = await this.#withinTimeout(this.#commit(batch), batch);
       this.#isWritable = true;
@@ -237,9 +248,11 @@ class LmdbLedger implements Ledger {
       return this.#fail(batch, toError(error));
     } finally {
       this.#isStalled = false;
+      const ended = performance.now();
       this.#options.onCommit({
         entries: batch.length,
-        durationMs: performance.now() - started,
+        durationMs: ended - started,
+        lagMs: ended - since,
         isFailed: !this.#isWritable,
       });
     }

@@ -39,6 +39,7 @@ const IDENTITY: Shape<Identity> = {
   type: isString,
   roles: isStrings,
   isAuthenticated: (value) => typeof value === "boolean",
+  issuer: optional(isString),
 };
 
 const REVIEW: Shape<Review> = {

@@ -10,16 +10,25 @@ export const LABEL_VALUES_MAX = 200;
 export const DECISION_SERIES_MAX = 2_000;
 const OTHER = "other";
 
+/** Gauges of the library that end in _total, which belongs to counters; each has a sum over labels of a name beside it. */
+const MISNAMED = ["nodejs_active_resources_total", "nodejs_active_handles_total", "nodejs_active_requests_total"];
+
 const LATENCY_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+const COMMIT_BUCKETS = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
 const EVALUATION_BUCKETS = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1];
 
 export interface Metrics extends GateObserver {
   readonly registry: Registry;
-  storeFailed(): void;
-  ledgerCommitted(seconds: number, entries: number): void;
-  ledgerSize(size: number): void;
+  storeCalled(operation: string, seconds: number, isFailed: boolean): void;
+  ledgerCommitted(commit: { readonly entries: number; readonly durationMs: number; readonly lagMs: number }): void;
+  credentialRefused(refused: { readonly port: string; readonly reason: string }): void;
+  answered(problem: { readonly port: string; readonly code: string }): void;
+  configurationLoaded(isGood: boolean): void;
+  ledgerMeasured(of: { readonly entries: number; readonly waiting: number }): void;
   policyLoaded(policy: LoadedPolicy): void;
   policyFailed(): void;
   approvalsCounted(of: {
@@ -32,6 +41,7 @@ export interface Metrics extends GateObserver {
 export function createMetrics(onFailure: (what: string, error: Error) => void): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
   const registers = [registry];
   const decisions = cached(
     new Counter({
@@ -78,11 +88,12 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
   const oldest = gauge("holdpoint_approvals_oldest_pending_seconds", "Age of the oldest of them");
   const unknown = gauge("holdpoint_executions_unknown", "Consumed permits whose outcome nobody reported");
   const ledgerSize = gauge("holdpoint_ledger_entries", "Entries in this sidecar's ledger");
+  const ledgerWaiting = gauge("holdpoint_ledger_waiting_entries", "Entries that are not durable yet");
   const lastLoad = gauge("holdpoint_policy_last_load_timestamp_seconds", "When the active policy was loaded");
   const commit = new Histogram({
     name: "holdpoint_ledger_commit_duration_seconds",
     help: "One durable commit of the ledger",
-    buckets: LATENCY_BUCKETS,
+    buckets: COMMIT_BUCKETS,
     registers,
   });
   const committed = new Counter({
@@ -90,7 +101,42 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
     help: "Entries committed",
     registers,
   });
-  const storeErrors = new Counter({ name: "holdpoint_store_errors_total", help: "Store calls that failed", registers });
+  const lag = new Histogram({
+    name: "holdpoint_ledger_lag_seconds",
+    help: "From the append of a commit's oldest entry until it was durable",
+    buckets: COMMIT_BUCKETS,
+    registers,
+  });
+  const storeCalls = new Histogram({
+    name: "holdpoint_store_duration_seconds",
+    help: "Calls of the store by operation",
+    labelNames: ["operation"],
+    buckets: COMMIT_BUCKETS,
+    registers,
+  });
+  const storeErrors = new Counter({
+    name: "holdpoint_store_errors_total",
+    help: "Calls of the store that failed, by operation",
+    labelNames: ["operation"],
+    registers,
+  });
+  const refusals = new Counter({
+    name: "holdpoint_credentials_refused_total",
+    help: "Requests whose credential was refused, by port and reason",
+    labelNames: ["port", "reason"],
+    registers,
+  });
+  const problems = new Counter({
+    name: "holdpoint_problems_total",
+    help: "Requests answered with a problem, by port and its code",
+    labelNames: ["port", "code"],
+    registers,
+  });
+  const configurationErrors = new Counter({
+    name: "holdpoint_configuration_load_errors_total",
+    help: "Changed configurations that were refused while serving",
+    registers,
+  });
   const loadErrors = new Counter({
     name: "holdpoint_policy_load_errors_total",
     help: "Bundles that were refused",
@@ -132,12 +178,24 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
       failures.inc();
       onFailure(what, error);
     },
-    storeFailed: () => storeErrors.inc(),
-    ledgerCommitted(seconds, entries) {
-      commit.observe(seconds);
+    storeCalled(operation, seconds, isFailed) {
+      storeCalls.observe({ operation }, seconds);
+      if (isFailed) storeErrors.inc({ operation });
+    },
+    ledgerCommitted({ entries, durationMs, lagMs }) {
+      commit.observe(durationMs / 1000);
+      lag.observe(lagMs / 1000);
       committed.inc(entries);
     },
-    ledgerSize: (size) => ledgerSize.set(size),
+    credentialRefused: ({ port, reason }) => refusals.inc({ port, reason }),
+    answered: ({ port, code }) => problems.inc({ port, code }),
+    configurationLoaded(isGood) {
+      if (!isGood) configurationErrors.inc();
+    },
+    ledgerMeasured({ entries, waiting }) {
+      ledgerSize.set(entries);
+      ledgerWaiting.set(waiting);
+    },
     policyLoaded(policy) {
       policyInfo.reset();
       policyInfo.set({ digest: policy.digest, revision: policy.revision, entrypoint: policy.entrypoint }, 1);

@@ -29,6 +29,7 @@ const nowhere: Ledger = {
   entries: () => [],
   head: () => ({ size: 0, rootHash: "" }),
   checkpoint: () => "",
+  waiting: () => 0,
   isWritable: () => true,
   close: async () => {},
 };

@@ -85,6 +85,8 @@ describe("createMetrics()", () => {
       "holdpoint_approvals_pending gauge",
       "holdpoint_approvals_total counter",
       "holdpoint_background_failures_total counter",
+      "holdpoint_configuration_load_errors_total counter",
+      "holdpoint_credentials_refused_total counter",
       "holdpoint_decision_duration_seconds histogram",
       "holdpoint_decisions_total counter",
       "holdpoint_evaluation_duration_seconds histogram",
@@ -93,10 +95,14 @@ describe("createMetrics()", () => {
       "holdpoint_ledger_commit_duration_seconds histogram",
       "holdpoint_ledger_committed_entries_total counter",
       "holdpoint_ledger_entries gauge",
+      "holdpoint_ledger_lag_seconds histogram",
+      "holdpoint_ledger_waiting_entries gauge",
       "holdpoint_permit_checks_total counter",
       "holdpoint_policy_info gauge",
       "holdpoint_policy_last_load_timestamp_seconds gauge",
       "holdpoint_policy_load_errors_total counter",
+      "holdpoint_problems_total counter",
+      "holdpoint_store_duration_seconds histogram",
       "holdpoint_store_errors_total counter",
     ]);
     metrics.decided(decision());
@@ -119,7 +125,7 @@ describe("aggregate()", () => {
     const processes = [0, 1, 2].map(() => createMetrics(() => {}));
     for (const metrics of processes) {
       metrics.decided(decision());
-      metrics.ledgerSize(41);
+      metrics.ledgerMeasured({ entries: 41, waiting: 0 });
       metrics.approvalsCounted({ pending: 5, oldestPendingMs: 2_000, unknownExecutions: 3 });
       metrics.policyLoaded({
         digest: "sha256:0",

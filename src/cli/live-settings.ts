@@ -1,0 +1,85 @@
+/** A configuration file that changes while the sidecar serves: what may change at once does, the rest is named. */
+import { isDeepStrictEqual } from "node:util";
+import type { Config } from "../config/load-config.ts";
+import { ConfigError, toError } from "../core/errors.ts";
+import { watchPath } from "../policy/watch-path.ts";
+import type { Sidecar } from "./open-sidecar.ts";
+
+/** Modes, credentials and the log's level. Everything else has built something that would have to be built anew. */
+export const LIVE_SETTINGS = [
+  "mode",
+  "tenants",
+  "actions",
+  "policy_may_observe",
+  "api_keys",
+  "jwt_issuers",
+  "log_level",
+] as const satisfies readonly (keyof Config)[];
+
+export type LiveSettings = Pick<Config, (typeof LIVE_SETTINGS)[number]>;
+
+export function liveSettings(config: Config): LiveSettings {
+  return Object.fromEntries(LIVE_SETTINGS.map((key) => [key, config[key]])) as unknown as LiveSettings;
+}
+
+export interface ConfigReloader {
+  /** Reads the configuration again; one with faults leaves everything as it is. */
+  reload(): Promise<void>;
+  close(): void;
+}
+
+/** @param load reads the same file and variables as at the start */
+export function watchConfig(of: {
+  readonly path: string | undefined;
+  readonly load: () => Config;
+  readonly started: Config;
+  readonly sidecar: Sidecar;
+}): ConfigReloader {
+  const { sidecar, load, path } = of;
+  const { logger, metrics } = sidecar;
+  let current = of.started;
+  const reload = async () => {
+    let changed: Config;
+    try {
+      changed = load();
+    } catch (thrown) {
+      const faults = thrown instanceof ConfigError ? thrown.faults : [toError(thrown).message];
+      metrics.configurationLoaded(false);
+      logger.error({ faults }, "The changed configuration has faults: the one before stays");
+      // How many, and not which: faults may name what is another tenant's.
+      sidecar.recordOnce("configuration_refused", { faults: faults.length });
+      return;
+    }
+    metrics.configurationLoaded(true);
+    const keys = (Object.keys(changed) as (keyof Config)[]).filter(
+      (key) => !isDeepStrictEqual(changed[key], current[key]),
+    );
+    if (keys.length === 0) return;
+    const before = current;
+    const applied = keys.filter((key) => isLive(key));
+    const needRestart = keys.filter((key) => !isLive(key));
+    current = { ...current, ...liveSettings(changed) };
+    if (applied.length > 0) {
+      await sidecar.reconfigure(changed);
+      logger.info({ applied }, "Configuration changed");
+      recordChange(sidecar, before, changed, applied);
+    }
+    if (needRestart.length > 0) logger.warn({ settings: needRestart }, "These changed settings need a restart");
+  };
+  const watching = path === undefined ? undefined : watchPath(path, () => void reload());
+  return { reload, close: () => watching?.close() };
+}
+
+/** INVARIANT (isolated): the mode of a tenant is recorded as that tenant's. */
+function recordChange(sidecar: Sidecar, before: Config, changed: Config, applied: readonly string[]): void {
+  const { mode, actions, policy_may_observe, tenants } = changed;
+  sidecar.recordOnce("configuration_changed", { applied, mode, actions, policy_may_observe });
+  for (const tenant of new Set([...Object.keys(before.tenants), ...Object.keys(tenants)])) {
+    const now = tenants[tenant]?.mode;
+    if (now !== before.tenants[tenant]?.mode) sidecar.recordOnce("tenant_mode_changed", { mode: now ?? mode }, tenant);
+  }
+}
+
+function isLive(key: keyof Config): boolean {
+  return (LIVE_SETTINGS as readonly string[]).includes(key);
+}

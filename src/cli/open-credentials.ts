@@ -1,0 +1,70 @@
+/** Everything that says who asks: keys, issuers of JWTs, and what the two ports make of them. */
+import type { Logger } from "pino";
+import { type Config, isLocal } from "../config/load-config.ts";
+import { createApiKeys } from "../http/api-keys.ts";
+import { createAttemptLimiter } from "../http/attempt-limiter.ts";
+import { type Authenticator, createAuthenticator, type RefusedCredential } from "../http/authenticate.ts";
+import { createJwtCredentials } from "../http/jwt-credentials.ts";
+import { type BearerTokens, createBearerTokens } from "../signing/bearer-tokens.ts";
+
+export interface Credentials {
+  authenticator(port: "decision" | "admin"): Authenticator;
+  /** Takes up keys and issuers of a changed configuration; what was remembered of the old ones is forgotten. */
+  replace(config: Config): void;
+  /** Looks for the issuers' keys anew. What fails is logged, and leaves the keys there are. */
+  refresh(): Promise<void>;
+}
+
+export function openCredentials(
+  config: Config,
+  of: { readonly logger: Logger; readonly onRefused: (refused: RefusedCredential) => void },
+): Credentials {
+  const limiter = createAttemptLimiter(() => performance.now());
+  let tokens = tokensOf(config);
+  let known = knownOf(config, tokens);
+  const authenticator = (port: "decision" | "admin") =>
+    createAuthenticator({
+      port,
+      callers: port === "decision" ? config.auth : callersOnAdmin(config),
+      admins: config.admin_auth,
+      metrics: config.metrics_auth,
+      known: () => known,
+      limiter,
+      onRefused: of.onRefused,
+    });
+  return {
+    authenticator,
+    replace: (changed) => {
+      tokens = tokensOf(changed);
+      known = knownOf(changed, tokens);
+    },
+    refresh: async () => {
+      for (const [issuer, error] of await tokens.refresh())
+        of.logger.warn({ issuer, err: error }, "Cannot get an issuer's keys: its tokens are refused meanwhile");
+    },
+  };
+}
+
+/**
+ * INVARIANT: who needs no credential on a socket or on loopback needs one where the admin port is reached from elsewhere,
+ * or where it asks for one: the decision routes are served there, too.
+ */
+function callersOnAdmin({ auth, admin_auth }: Config): Config["auth"] {
+  return auth.includes("none") ? admin_auth : auth;
+}
+
+function tokensOf(config: Config): BearerTokens {
+  return createBearerTokens(config.jwt_issuers, { nowMs: () => Date.now() });
+}
+
+function knownOf(config: Config, tokens: BearerTokens) {
+  return {
+    findKey: createApiKeys(config.api_keys),
+    findJwt: createJwtCredentials(tokens, config.jwt_issuers, () => Date.now()),
+  };
+}
+
+/** A TCP listener that asks for no credential. */
+export function isOpenToLocals(address: string, words: Config["auth"]): boolean {
+  return words.includes("none") && !address.startsWith("unix:") && isLocal(address);
+}

@@ -1,0 +1,143 @@
+/**
+ * Another issuer's public keys, from a file or over HTTPS, as old as they may be.
+ *
+ * Keys are fetched anew when they are old, and when a token names one that is not among them (an issuer that rotates), but
+ * not more often than the cool-down. An issuer that cannot be reached leaves the keys we have, for a while.
+ */
+import { readFile } from "node:fs/promises";
+import {
+  type CryptoKey,
+  createLocalJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWSHeaderParameters,
+  type LocalJWKSet,
+} from "jose";
+import { z } from "zod";
+import { toError, UnavailableError } from "../core/errors.ts";
+
+export interface JwksSource {
+  /** The key that the header asks for; undefined where the issuer has none. @throws UnavailableError */
+  keyFor(header: JWSHeaderParameters): Promise<CryptoKey | undefined>;
+  /** Looks now, whatever the age. @throws UnavailableError */
+  refresh(): Promise<void>;
+}
+
+export interface JwksOptions {
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+  /** Past this age keys are fetched anew while the old ones go on serving. Default 5 minutes. */
+  readonly freshMs: number;
+  /** Past this age keys that could not be fetched anew are no longer believed. Default 1 hour. */
+  readonly staleMs: number;
+  /** Between two looks. Default 10 s. */
+  readonly coolDownMs: number;
+  /** For one look. Default 5 s. */
+  readonly timeoutMs: number;
+}
+
+const DEFAULTS: JwksOptions = {
+  nowMs: () => performance.now(),
+  freshMs: 5 * 60_000,
+  staleMs: 60 * 60_000,
+  coolDownMs: 10_000,
+  timeoutMs: 5_000,
+};
+
+const BYTES_MAX = 512 * 1024;
+const KEYS_MAX = 100;
+
+/** What is no public key for signatures has no place in a set of them, a symmetric one least of all. */
+const jwksSchema = z.object({
+  keys: z
+    .array(z.looseObject({ kty: z.string() }))
+    .min(1)
+    .max(KEYS_MAX),
+});
+
+export function createJwksSource(location: string, options: Partial<JwksOptions> = {}): JwksSource {
+  const { nowMs, freshMs, staleMs, coolDownMs, timeoutMs } = { ...DEFAULTS, ...options };
+  let keys: LocalJWKSet | undefined;
+  let fetchedAt = Number.NEGATIVE_INFINITY;
+  let triedAt = Number.NEGATIVE_INFINITY;
+  let looking: Promise<void> | undefined;
+  let lastFailure: Error | undefined;
+  const look = (): Promise<void> => {
+    looking ??= (async () => {
+      triedAt = nowMs();
+      try {
+        keys = createLocalJWKSet(await readJwks(location, timeoutMs));
+        fetchedAt = nowMs();
+        lastFailure = undefined;
+      } catch (thrown) {
+        lastFailure = toError(thrown);
+      } finally {
+        looking = undefined;
+      }
+    })();
+    return looking;
+  };
+  const mayLook = () => looking !== undefined || nowMs() - triedAt >= coolDownMs;
+  const usable = (): LocalJWKSet => {
+    if (keys !== undefined && nowMs() - fetchedAt <= staleMs) return keys;
+    const why = lastFailure?.message ?? "not fetched yet";
+    throw new UnavailableError("identity_unavailable", `Cannot get the issuer's keys at ${location}: ${why}`);
+  };
+  return {
+    keyFor: async (header) => {
+      const age = nowMs() - fetchedAt;
+      if (age > staleMs && mayLook()) await look();
+      else if (age > freshMs && mayLook()) void look();
+      const found = await select(usable(), header);
+      if (found !== undefined || !mayLook()) return found;
+      await look();
+      return select(usable(), header);
+    },
+    refresh: async () => {
+      await look();
+      if (lastFailure !== undefined) usable();
+    },
+  };
+}
+
+/** Two keys that fit are as good as none: which one was meant would be a guess. */
+async function select(keys: LocalJWKSet, header: JWSHeaderParameters): Promise<CryptoKey | undefined> {
+  try {
+    return await keys(header);
+  } catch (thrown) {
+    if (thrown instanceof errors.JOSEError) return undefined;
+    throw thrown;
+  }
+}
+
+async function readJwks(location: string, timeoutMs: number): Promise<JSONWebKeySet> {
+  const text = /^https?:/i.test(location) ? await fetchText(location, timeoutMs) : await readFile(location, "utf8");
+  if (text.length > BYTES_MAX) throw new Error(`larger than ${BYTES_MAX} bytes`);
+  const parsed = jwksSchema.safeParse(JSON.parse(text));
+  if (!parsed.success) throw new Error(`not a JWK Set (RFC 7517) of 1 to ${KEYS_MAX} keys`);
+  const { keys } = parsed.data;
+  const secret = keys.find((key) => key.kty === "oct" || "d" in key);
+  if (secret !== undefined) throw new Error("the set holds a secret or a private key: it must hold public keys alone");
+  return { keys };
+}
+
+/** A redirect could lead anywhere, so none is followed. */
+async function fetchText(url: string, timeoutMs: number): Promise<string> {
+  const response = await fetch(url, {
+    redirect: "error",
+    signal: AbortSignal.timeout(timeoutMs),
+    headers: { accept: "application/jwk-set+json, application/json" },
+  });
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error(`the answer was ${response.status}`);
+  }
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > BYTES_MAX) throw new Error(`larger than ${BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
