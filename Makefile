@@ -7,16 +7,18 @@ OPA = $(shell .tools/opa.sh)
 SOURCES = $(shell find src -type f)
 POLICIES = $(shell find rego -type f)
 
-.PHONY: help demo test build run policy lint format bench clean
+.PHONY: help demo test build run policy lint format bench clean image-rootfs manifests
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: build policy ## Run a scripted agent against the sidecar: nine endings
 	@node dist/demo/demo.js --bundle .build/bundle.tar.gz
 
 test: node_modules/.installed ## Run all Rego and TypeScript tests, on a real Redis
 	@.tools/redis.sh >/dev/null
+	@.tools/kustomize.sh >/dev/null || true
+	@.tools/chromium.sh >/dev/null || true
 	@.tools/test-rego.sh
 	@npx --no-install vitest run
 
@@ -40,6 +42,12 @@ bench: build policy ## Measure against OPA's own server, Redis and single parts 
 	@npx --no-install tsc -p tsconfig.bench.json
 	@.tools/build.sh .build/js/src
 	@node .build/js/test/bench/run.js
+
+image-rootfs: dist/.built ## Assemble the container image's root filesystem in .build/rootfs, without a container engine
+	@.tools/image-rootfs.sh .build/rootfs
+
+manifests: .build/bundle.tar.gz ## Render Kubernetes manifests to .build/manifests-OVERLAY.yaml (OVERLAY=observe or enforce)
+	@deploy/render.sh "$(OVERLAY)" $< .build/manifests-$(OVERLAY).yaml
 
 clean: ## Remove what was built
 	rm -rf dist .build node_modules .tools/bin
