@@ -64,7 +64,10 @@ function isAnswering(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once("error", () => resolve(false));
+    // Only a refusal says that nobody is there: one that is busy, or that we may not ask, is somebody's.
+    socket.once("error", (error: NodeJS.ErrnoException) =>
+      resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT"),
+    );
   });
 }
 

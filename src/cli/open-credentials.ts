@@ -20,6 +20,7 @@ export function openCredentials(
   of: { readonly logger: Logger; readonly onRefused: (refused: RefusedCredential) => void },
 ): Credentials {
   const limiter = createAttemptLimiter(() => performance.now());
+  let current = config;
   let tokens = tokensOf(config);
   let known = knownOf(config, tokens);
   const authenticator = (port: "decision" | "admin") =>
@@ -35,12 +36,15 @@ export function openCredentials(
   return {
     authenticator,
     replace: (changed) => {
-      tokens = tokensOf(changed);
+      current = changed;
+      tokens = tokensOf(changed, tokens);
       known = knownOf(changed, tokens);
     },
     refresh: async () => {
       for (const [issuer, error] of await tokens.refresh())
-        of.logger.warn({ issuer, err: error }, "Cannot get an issuer's keys: its tokens are refused meanwhile");
+        of.logger.warn({ issuer, err: error }, "Cannot get an issuer's keys: those it had serve until they are stale");
+      // A key that its issuer took back no longer counts for tokens that were seen before, either.
+      known = knownOf(current, tokens);
     },
   };
 }
@@ -53,8 +57,11 @@ function callersOnAdmin({ auth, admin_auth }: Config): Config["auth"] {
   return auth.includes("none") ? admin_auth : auth;
 }
 
-function tokensOf(config: Config): BearerTokens {
-  return createBearerTokens(config.jwt_issuers, { nowMs: () => Date.now() });
+function tokensOf(config: Config, before?: BearerTokens): BearerTokens {
+  return createBearerTokens(config.jwt_issuers, {
+    nowMs: () => Date.now(),
+    ...(before === undefined ? {} : { before }),
+  });
 }
 
 function knownOf(config: Config, tokens: BearerTokens) {

@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pino, { type Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
+import { fileFault } from "../core/file-fault.ts";
 import type { Ledger, PolicySource, Store } from "../core/ports.ts";
 import { encodeNoteKey, signNote } from "../core/signed-note.ts";
 import type { Mode, Tenant } from "../core/types.ts";
@@ -18,12 +19,15 @@ import { openNoteKey } from "../signing/note-key.ts";
 import { openPermitTokens, type PermitTokens } from "../signing/permit-tokens.ts";
 import { ulid } from "../signing/ulid.ts";
 import { openStore } from "../store/open-store.ts";
+import { type Activity, createActivity } from "../telemetry/activity.ts";
+import { combineObservers } from "../telemetry/combine-observers.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { observeStore } from "../telemetry/observe-store.ts";
 import { createRefusalLog } from "../telemetry/refusal-log.ts";
 import { liveSettings } from "./live-settings.ts";
 import { isOpenToLocals, openCredentials } from "./open-credentials.ts";
 import { createOperations } from "./operations.ts";
+import { prepareDirectories } from "./prepare-directories.ts";
 import { startSweeping } from "./sweeping.ts";
 
 export interface Sidecar {
@@ -33,6 +37,8 @@ export interface Sidecar {
   readonly policy: PolicySource & { reload(): Promise<void>; close(): Promise<void> };
   readonly tokens: PermitTokens;
   readonly metrics: Metrics;
+  /** What this process did lately. */
+  readonly activity: Activity;
   readonly logger: Logger;
   readonly operations: Operations;
   decisionServer(): ReturnType<typeof createDecisionServer>;
@@ -51,24 +57,30 @@ export interface Sidecar {
 /** @param isWorker a worker serves decisions; sweeping, and recording what concerns them all, is its primary's */
 export async function openSidecar(config: Config, logger: Logger, isWorker = false): Promise<Sidecar> {
   let live = config;
+  prepareDirectories(config);
   const metrics = createMetrics((what, error) => logger.warn({ err: error }, `Cannot ${what}`));
+  const activity = createActivity(() => Date.now());
+  const observer = combineObservers(metrics, activity);
   const tokens = await openPermitTokens({
     directory: config.keys_dir,
     trusted: config.trusted_keys,
     nowSeconds: () => Math.floor(Date.now() / 1000),
   });
-  const ledger = await openOwnLedger(config, metrics, logger);
+  const ledger = await openOwnLedger(config, { metrics, activity, logger });
   const store = observeStore(await openOwnStore(config), ({ operation, seconds, error }) => {
     metrics.storeCalled(operation, seconds, error !== undefined);
-    if (error !== undefined) logger.warn({ code: error.code, operation }, error.message);
+    if (error === undefined) return;
+    activity.storeFailed(error);
+    logger.warn({ code: error.code, operation }, error.message);
   });
   const policy = await openOwnPolicy(config, { metrics, logger, record: (kind, data) => recordOnce(kind, data) });
   const clock = { now: () => new Date() };
   const gate = createGate(
-    { policy, store, ledger, signer: tokens, verifier: tokens, clock, randomness: { ulid }, observer: metrics },
+    { policy, store, ledger, signer: tokens, verifier: tokens, clock, randomness: { ulid }, observer },
     gateOptions(config),
   );
   const recordQuietly = (kind: string, data: object, tenant?: Tenant) => {
+    activity.recorded(kind, data, tenant);
     gate.recordEvent(kind, data, tenant).catch((error: Error) => logger.error({ err: error }, `Cannot record ${kind}`));
   };
   const recordOnce = (kind: string, data: object, tenant?: Tenant) => {
@@ -93,7 +105,7 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     tenants: () => (isWorker ? [] : tenantsOf(live)),
     store,
     ledger,
-    metrics,
+    metrics: { ...metrics, failed: observer.failed },
   });
   const operations = createOperations({
     config: () => live,
@@ -102,6 +114,7 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     ledger,
     store,
     metrics,
+    activity,
     isDraining: () => draining.signal.aborted,
   });
   const httpOf = (port: "decision" | "admin"): HttpContext => ({
@@ -110,7 +123,10 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     limits: httpLimits(config),
     draining: draining.signal,
     onInternalError: (error) => logger.error({ err: error }, "Internal error"),
-    onProblem: (code) => metrics.answered({ port, code }),
+    onProblem: (code) => {
+      metrics.answered({ port, code });
+      activity.answered(code);
+    },
   });
   const serverOptions = (address: string, words: Config["auth"]) => ({
     connectionsMax: config.connections_max,
@@ -124,6 +140,7 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     policy,
     tokens,
     metrics,
+    activity,
     logger,
     operations,
     decisionServer: () => createDecisionServer(httpOf("decision"), operations, serverOptions(listen, auth)),
@@ -203,7 +220,13 @@ function gateOptions(config: Config) {
   };
 }
 
-async function openOwnLedger(config: Config, metrics: Metrics, logger: Logger): Promise<Ledger> {
+interface LedgerWatchers {
+  readonly metrics: Metrics;
+  readonly activity: Activity;
+  readonly logger: Logger;
+}
+
+async function openOwnLedger(config: Config, { metrics, activity, logger }: LedgerWatchers): Promise<Ledger> {
   const directory = join(config.data_dir, "ledger");
   const key = openNoteKey(join(directory, "checkpoint-key.pem"));
   const publicKey = rawPublicKey(key);
@@ -217,12 +240,20 @@ async function openOwnLedger(config: Config, metrics: Metrics, logger: Logger): 
     durability: config.ledger_durability,
     queueMax: config.ledger_queue_max,
     onCommit: (commit) => {
-      if (commit.isFailed) logger.error("Cannot commit to the ledger");
-      else metrics.ledgerCommitted(commit);
+      if (commit.error === undefined) metrics.ledgerCommitted(commit);
+      else {
+        activity.ledgerFailed();
+        sayLedgerFailed(logger, directory, commit.error);
+      }
     },
   });
   writeFileSync(join(directory, "checkpoint-key.pub"), `${encodeNoteKey(origin, publicKey)}\n`);
   return ledger;
+}
+
+/** Refused decisions follow until it can be written again, and then by themselves no longer. */
+function sayLedgerFailed(logger: Logger, directory: string, error: Error): void {
+  logger.error({ err: error }, `Cannot write the ledger (${fileFault(directory, error)}): trying again every second`);
 }
 
 function openOwnStore(config: Config): Promise<Store> {

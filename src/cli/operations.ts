@@ -3,6 +3,7 @@ import type { Config } from "../config/load-config.ts";
 import { toError } from "../core/errors.ts";
 import type { Ledger, PermitVerifier, PolicySource, Store } from "../core/ports.ts";
 import type { Operations, Readiness } from "../http/operation-routes.ts";
+import type { Activity } from "../telemetry/activity.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
 /** An answer about readiness is good for this long, so that probes cannot load the store. */
@@ -15,6 +16,7 @@ export interface OperationParts {
   readonly ledger: Ledger;
   readonly store: Store;
   readonly metrics: Metrics;
+  readonly activity: Activity;
   readonly isDraining: () => boolean;
 }
 
@@ -22,6 +24,10 @@ export function createOperations(of: OperationParts): Operations {
   const { metrics } = of;
   let known: { readonly atMs: number; readonly readiness: Promise<Readiness> } | undefined;
   return {
+    issuer: of.config().issuer,
+    now: () => new Date(),
+    activity: async (tenant) => of.activity.report(tenant),
+    pendingApprovals: async (tenant) => (await of.store.countApprovals(tenant)).pending,
     policy: of.policy,
     verifier: of.tokens,
     modes: () => {

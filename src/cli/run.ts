@@ -1,100 +1,84 @@
 /** Picks the command, and turns what it throws into a message and an exit code. */
-import { parseArgs } from "node:util";
-import { loadConfig } from "../config/load-config.ts";
 import { ConfigError, HoldpointError } from "../core/errors.ts";
-import { createApiKey } from "./create-api-key.ts";
-import { rotateKeys } from "./rotate-keys.ts";
-import { serve } from "./serve.ts";
-import { verifyLedgerCommand } from "./verify-ledger-command.ts";
+import { CommandError, type Environment, EXIT, type ExitCode } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import { commandPage, groupPage, overview } from "./help.ts";
+import { type CommandLine, findCommand, parseCommandLine } from "./parse-command-line.ts";
+import { jsonLine, shownLines } from "./terminal.ts";
+import { version } from "./version.ts";
+import { writeError, writeOut } from "./write-out.ts";
 
-export const EXIT = { ok: 0, failed: 1, usage: 2, invalid: 3 } as const;
-
-const HELP = `holdpoint: authorization sidecar for AI agents
-
-  holdpoint serve [--config FILE]
-      Serves the decision port and the admin port. Settings come from the YAML file (or HOLDPOINT_CONFIG) and from
-      HOLDPOINT_* variables, which win.
-  holdpoint ledger verify [--data-dir DIR] [--checkpoint FILE] [--vkey KEY] [--json]
-      Re-derives the whole ledger from disk and names the first fault. With a checkpoint saved earlier (GET
-      /v1/ledger/checkpoint) a log that was cut short or rewritten since is found, too.
-  holdpoint keys rotate [--config FILE]
-      Adds a new permit signing key; the old ones verify until their permits are over. Send SIGHUP to running sidecars.
-  holdpoint api-key [--id NAME]
-      Makes a random bearer key and prints it once, with the entry for api_keys.
-
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the ledger does not verify.
-`;
-
-export async function run(
-  args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
-): Promise<number> {
+export async function run(args: readonly string[], environment: Environment): Promise<number> {
   try {
-    return await dispatch(args, environment);
-  } catch (error) {
-    return explain(error);
+    return await dispatch(await parseCommandLine(args, COMMANDS), environment);
+  } catch (thrown) {
+    return explain(thrown, args.includes("--json"));
   }
 }
 
-async function dispatch(
-  args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
-): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      config: { type: "string" },
-      "data-dir": { type: "string" },
-      checkpoint: { type: "string" },
-      vkey: { type: "string" },
-      id: { type: "string" },
-      json: { type: "boolean" },
-      help: { type: "boolean", short: "h" },
-    },
-  });
-  const path = values.config ?? (environment.HOLDPOINT_CONFIG || undefined);
-  const config = () => loadConfig(path, environment);
-  const command = positionals.join(" ");
-  if (values.help === true || command === "help") return print(HELP);
-  switch (command) {
-    case "serve":
-      await serve(config(), { load: config, path });
-      return EXIT.ok;
-    case "ledger verify":
-      return verifyLedgerCommand({
-        dataDir: values["data-dir"] ?? config().data_dir,
-        checkpointPath: values.checkpoint,
-        vkey: values.vkey,
-        isJson: values.json === true,
-      });
-    case "keys rotate":
-      return print(rotateKeys(config()));
-    case "api-key":
-      return print(createApiKey(values.id ?? "my-key"));
-    default:
-      process.stderr.write(`${command === "" ? "Expected a command" : `Unknown command: ${command}`}\n\n${HELP}`);
-      return EXIT.usage;
+async function dispatch(line: CommandLine, environment: Environment): Promise<ExitCode> {
+  switch (line.kind) {
+    case "version":
+      await writeOut(`holdpoint ${version()}\n`);
+      return EXIT.done;
+    case "help":
+      await writeOut(await helpOn(line.topic));
+      return EXIT.done;
+    case "run": {
+      const { command, options, words } = line;
+      const given = options.config;
+      const configPath = typeof given === "string" ? given : environment.HOLDPOINT_CONFIG || undefined;
+      const config = async () => (await import("../config/load-config.ts")).loadConfig(configPath, environment);
+      return command.run({ options: options as never, words, environment, configPath, config });
+    }
   }
 }
 
-function print(text: string): number {
-  process.stdout.write(text);
-  return EXIT.ok;
+async function helpOn(topic: readonly string[]): Promise<string> {
+  if (topic.length === 0) return overview(COMMANDS);
+  const group = COMMANDS.filter(({ name }) => name.startsWith(`${topic[0]} `));
+  if (topic.length === 1 && group.length > 0)
+    return groupPage(topic[0]!, group, await Promise.all(group.map((one) => one.load())));
+  const listed = findCommand(topic, COMMANDS);
+  return commandPage(listed, await listed.load());
 }
 
-function explain(error: unknown): number {
-  if (error instanceof ConfigError) {
-    process.stderr.write(`holdpoint: ${error.message}\n${error.faults.map((fault) => `  - ${fault}\n`).join("")}`);
-    return EXIT.usage;
+interface Told {
+  readonly code: string;
+  readonly message: string;
+  readonly faults: readonly string[];
+  readonly hints: readonly string[];
+  readonly exitCode: ExitCode;
+}
+
+async function explain(thrown: unknown, isJson: boolean): Promise<number> {
+  const told = toldOf(thrown);
+  if (told === undefined) throw thrown;
+  const { code, message, faults, hints, exitCode } = told;
+  if (isJson) {
+    const error = {
+      code,
+      message,
+      ...(faults.length === 0 ? {} : { faults }),
+      ...(hints.length === 0 ? {} : { hints }),
+    };
+    await writeError(`${jsonLine({ error })}\n`);
+  } else {
+    const head = code === "wrong_usage" || faults.length > 0 ? message : `${code}: ${message}`;
+    const lines = [`holdpoint: ${head}`, ...faults.map((fault) => `  - ${fault}`), ...hints.map((hint) => `  ${hint}`)];
+    await writeError(lines.map((line) => `${shownLines(line)}\n`).join(""));
   }
-  if (error instanceof HoldpointError) {
-    process.stderr.write(`holdpoint: ${error.code}: ${error.message}\n`);
-    return EXIT.failed;
-  }
-  if (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")) {
-    process.stderr.write(`holdpoint: ${error.message}\n\n${HELP}`);
-    return EXIT.usage;
-  }
-  throw error;
+  return exitCode;
+}
+
+/** Undefined for what is a fault of ours, whose stack is wanted. */
+function toldOf(thrown: unknown): Told | undefined {
+  if (thrown instanceof CommandError) return thrown;
+  if (thrown instanceof ConfigError) return { ...toldParts(thrown), faults: thrown.faults, exitCode: EXIT.usage };
+  if (thrown instanceof HoldpointError) return { ...toldParts(thrown), faults: [], exitCode: EXIT.failed };
+  return undefined;
+}
+
+function toldParts({ code, message }: HoldpointError) {
+  return { code, message, hints: [] };
 }

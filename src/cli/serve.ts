@@ -1,5 +1,6 @@
 /** `holdpoint serve`: starts, serves, reloads on SIGHUP, drains on SIGTERM and SIGINT. */
 import cluster from "node:cluster";
+import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
 import type { Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
@@ -41,6 +42,8 @@ interface Running {
 
 async function serveAlone(config: Config, options: ServeOptions, logger: Logger): Promise<void> {
   const startedAt = performance.now();
+  // Heard from the first moment: one that comes during the start ends what it started.
+  const stopped = stopSignal();
   const running: Running = {
     sidecar: await openSidecar(config, logger, cluster.isWorker),
     servers: [],
@@ -61,7 +64,7 @@ async function serveAlone(config: Config, options: ServeOptions, logger: Logger)
   process.on("SIGHUP", () => void reload(sidecar, configuration));
   const facts = { ready_ms: Math.round(performance.now() - startedAt), mode: config.mode };
   logger.info(facts, cluster.isWorker ? "Worker is up" : "Holdpoint is up");
-  await stopSignal();
+  await stopped;
   configuration.close();
   await shutDown(config, running);
 }
@@ -75,10 +78,13 @@ async function start(config: Config, running: Running): Promise<void> {
     const workers = startWorkers(config, sidecar);
     running.workers = workers;
     const { contentType } = sidecar.metrics.registry;
-    Object.assign(sidecar.operations, { metrics: async () => ({ text: await workers.metrics(), contentType }) });
+    Object.assign(sidecar.operations, {
+      metrics: async () => ({ text: await workers.metrics(), contentType }),
+      activity: workers.activity,
+    });
     await workers.listening;
   } else {
-    if (cluster.isWorker) followPrimary(sidecar.metrics);
+    if (cluster.isWorker) followPrimary(sidecar);
     else await clearSocket(config.listen, "listen");
     const server = sidecar.decisionServer();
     servers.push(server);
@@ -114,6 +120,25 @@ function sayWhatIsOpen(config: Config, sidecar: Sidecar): void {
     logger.warn("No credential that admin_auth takes has the scope review: nobody can grant an approval");
   }
   if (config.mode === "observe") logger.warn("Mode is observe: nothing is blocked");
+  const filesMax = openFilesMax();
+  if (filesMax < config.connections_max + OTHER_FILES) {
+    logger.warn(
+      `This process may open ${filesMax} files, too few for connections_max ${config.connections_max}: raise the limit (ulimit -n) or lower the setting`,
+    );
+  }
+}
+
+/** Beside connections: ledger, store, bundle, log. */
+const OTHER_FILES = 200;
+
+/** Linux says so; elsewhere nobody is warned. */
+function openFilesMax(): number {
+  try {
+    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
 
 function canReview({ admin_auth, api_keys, jwt_issuers }: Config): boolean {

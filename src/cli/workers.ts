@@ -6,6 +6,8 @@ import cluster, { type Worker } from "node:cluster";
 import type { Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
 import { ConfigError, toError } from "../core/errors.ts";
+import type { Tenant } from "../core/types.ts";
+import { type Activity, type ActivityReport, sumActivity } from "../telemetry/activity.ts";
 import { aggregate, type Metrics } from "../telemetry/metrics.ts";
 import { endAtOnce } from "./end-at-once.ts";
 
@@ -14,23 +16,35 @@ export interface Workers {
   readonly listening: Promise<void>;
   /** `/metrics` of all processes, summed up. */
   metrics(): Promise<string>;
+  /** What all processes did lately. */
+  activity(tenant: Tenant): Promise<ActivityReport>;
   /** Drains them; whoever does not end by itself is ended. */
   stop(): void;
   readonly stopped: Promise<void>;
 }
 
+/** What the primary asks of every worker. */
+type Question = { readonly kind: "metrics" } | { readonly kind: "activity"; readonly tenant: Tenant };
+
 type Message =
-  | { readonly kind: "metrics"; readonly id: number; readonly report?: object }
+  | (Question & { readonly id: number })
+  | { readonly kind: "report"; readonly id: number; readonly report: object }
   | { readonly kind: "failed"; readonly message: string; readonly faults: readonly string[] };
 
-/** How long the primary waits for its workers' metrics before it answers without the missing ones. */
-const METRICS_WAIT_MS = 1_000;
+/** How long the primary waits for its workers' reports before it answers without the missing ones. */
+const REPORT_WAIT_MS = 1_000;
 /** A worker that died before it listened is not tried again at once: what stopped it is probably still there. */
 const RETRY_MS = 1_000;
 /** What a drained worker is given to close its files. */
 const CLOSE_MS = 5_000;
 
-export function startWorkers(config: Config, of: { readonly logger: Logger; readonly metrics: Metrics }): Workers {
+/** What a process has to report of itself. */
+export interface WorkerParts {
+  readonly metrics: Metrics;
+  readonly activity: Activity;
+}
+
+export function startWorkers(config: Config, of: WorkerParts & { readonly logger: Logger }): Workers {
   const { logger } = of;
   const asked = new Map<number, (report: object) => void>();
   const listening = new Set<number>();
@@ -56,7 +70,7 @@ export function startWorkers(config: Config, of: { readonly logger: Logger; read
       if (message.kind === "failed") {
         logger.error({ worker: worker.id, faults: message.faults }, `A worker cannot start: ${message.message}`);
         cannotStart(new ConfigError("config_invalid", message.message, message.faults));
-      } else if (message.report !== undefined) asked.get(message.id)?.(message.report);
+      } else if (message.kind === "report") asked.get(message.id)?.(message.report);
     });
     // A message to a worker that has just died is an error of the worker, and would otherwise end the primary.
     worker.on("error", (error) => logger.warn({ err: error, worker: worker.id }, "Cannot reach a worker"));
@@ -79,30 +93,33 @@ export function startWorkers(config: Config, of: { readonly logger: Logger; read
   });
   for (let index = 0; index < config.workers; index++) fork();
   process.on("SIGHUP", () => everyWorker((worker) => worker.process.kill("SIGHUP")));
+  /** The primary's own answer first. */
+  const ask = async (question: Question): Promise<object[]> => {
+    const id = ++lastId;
+    const reports: object[] = [await reportOf(of, question)];
+    const connected = Object.values(cluster.workers ?? {}).filter((worker) => worker?.isConnected() === true);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, REPORT_WAIT_MS);
+      const take = () => {
+        if (reports.length <= connected.length) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      asked.set(id, (report) => {
+        reports.push(report);
+        take();
+      });
+      for (const worker of connected) worker!.send({ ...question, id } satisfies Message);
+      take();
+    });
+    asked.delete(id);
+    return reports;
+  };
   return {
     listening: everyoneListens,
     stopped,
-    metrics: async () => {
-      const id = ++lastId;
-      const connected = Object.values(cluster.workers ?? {}).filter((worker) => worker?.isConnected() === true);
-      const reports: object[] = [await of.metrics.registry.getMetricsAsJSON()];
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, METRICS_WAIT_MS);
-        const take = () => {
-          if (reports.length <= connected.length) return;
-          clearTimeout(timer);
-          resolve();
-        };
-        asked.set(id, (report) => {
-          reports.push(report);
-          take();
-        });
-        for (const worker of connected) worker!.send({ kind: "metrics", id } satisfies Message);
-        take();
-      });
-      asked.delete(id);
-      return aggregate(reports);
-    },
+    metrics: async () => aggregate(await ask({ kind: "metrics" })),
+    activity: async (tenant) => sumActivity((await ask({ kind: "activity", tenant })) as ActivityReport[]),
     stop: () => {
       if (isStopping) return;
       isStopping = true;
@@ -124,9 +141,9 @@ function everyWorker(act: (worker: Worker) => void): void {
 let isLeaving = false;
 
 /** Answers the primary's questions from now on, and does not outlive it. */
-export function followPrimary(metrics: Metrics): void {
+export function followPrimary(of: WorkerParts): void {
   process.on("message", (message: Message) => {
-    if (message.kind === "metrics") void answerMetrics(metrics, message.id);
+    if (message.kind === "metrics" || message.kind === "activity") void answer(of, message);
   });
 }
 
@@ -137,9 +154,17 @@ export function endWithPrimary(): void {
   });
 }
 
-async function answerMetrics(metrics: Metrics, id: number): Promise<void> {
-  const report = await metrics.registry.getMetricsAsJSON();
-  await tell({ kind: "metrics", id, report });
+async function answer(of: WorkerParts, question: Question & { readonly id: number }): Promise<void> {
+  await tell({ kind: "report", id: question.id, report: await reportOf(of, question) });
+}
+
+async function reportOf(of: WorkerParts, question: Question): Promise<object> {
+  switch (question.kind) {
+    case "metrics":
+      return of.metrics.registry.getMetricsAsJSON();
+    case "activity":
+      return of.activity.report(question.tenant);
+  }
 }
 
 /** The primary says it once, for all workers. Resolves when it is on its way. */

@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse, parseDocument } from "yaml";
-import { ConfigError, toError } from "../core/errors.ts";
+import { ConfigError } from "../core/errors.ts";
+import { fileFault } from "../core/file-fault.ts";
 import { schemaFaults } from "../core/schema.ts";
 import type { Mode } from "../core/types.ts";
 import { type ApiKey, type JwtIssuer, SETTINGS, type Setting, variableOf } from "./settings.ts";
@@ -51,7 +52,10 @@ export interface Config {
 }
 
 /** Variables of ours that are no settings. */
-const OTHER_VARIABLES = new Set(["HOLDPOINT_CONFIG", "HOLDPOINT_VECTORS"]);
+const OTHER_VARIABLES = new Set(["HOLDPOINT_ADMIN_URL", "HOLDPOINT_CONFIG", "HOLDPOINT_KEY", "HOLDPOINT_VECTORS"]);
+
+/** Kubernetes sets these in every pod beside a Service whose name begins with holdpoint; none of them is ours. */
+const SERVICE_LINK = /^HOLDPOINT_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?)$/;
 
 /**
  * @param path of the YAML file; undefined where there is none
@@ -77,13 +81,19 @@ export function loadConfig(
 
 function readFile(path: string, faults: string[]): Readonly<Record<string, unknown>> {
   try {
-    const document = parseDocument(readFileSync(path, "utf8"), { uniqueKeys: true });
+    const text = readFileSync(path, "utf8");
+    // A mount that went wrong, more often than a wish for defaults; a file of comments says that somebody meant it.
+    if (text.trim() === "") {
+      faults.push(`${path}: is empty: expected settings as "key: value", or {} for the defaults alone`);
+      return {};
+    }
+    const document = parseDocument(text, { uniqueKeys: true });
     if (document.errors.length > 0) throw document.errors[0];
     const value: unknown = document.toJS({ maxAliasCount: 0 }) ?? {};
     if (typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
     faults.push(`${path}: expected a mapping of settings`);
   } catch (thrown) {
-    faults.push(`${path}: ${toError(thrown).message.split("\n")[0]}`);
+    faults.push(fileFault(path, thrown));
   }
   return {};
 }
@@ -111,6 +121,7 @@ function unknownVariables(environment: Readonly<Record<string, string | undefine
   const known = new Set(SETTINGS.map((setting) => variableOf(setting.key)));
   return Object.keys(environment)
     .filter((name) => name.startsWith("HOLDPOINT_") && !known.has(name) && !OTHER_VARIABLES.has(name))
+    .filter((name) => !SERVICE_LINK.test(name))
     .map((name) => `${name}: unknown variable${suggestion(name, [...known])}`);
 }
 

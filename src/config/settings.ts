@@ -9,6 +9,9 @@ const mode = z.enum(["enforce", "observe"]);
 const seconds = (max: number) => z.int().min(1).max(max);
 const permitted = z.union([z.literal("*").transform(() => "any" as const), z.array(identifier).max(1_000)]);
 
+/** `sun_path` of a socket address (unix(7)) without its closing NUL. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
 /** `127.0.0.1:8282`, `[::1]:8282`, `:8282` (every address) or `unix:/path`. */
 export const listenAddress = z
   .string()
@@ -19,6 +22,10 @@ export const listenAddress = z
   .refine(
     (text) => text.startsWith("unix:") || Number(text.slice(text.lastIndexOf(":") + 1)) <= 65_535,
     "expected a port up to 65535",
+  )
+  .refine(
+    (text) => !text.startsWith("unix:") || Buffer.byteLength(text.slice("unix:".length)) <= SOCKET_PATH_BYTES_MAX,
+    `expected a path of at most ${SOCKET_PATH_BYTES_MAX} bytes: the system would cut a longer one`,
   );
 
 const authWords = z
@@ -51,6 +58,11 @@ const claim = z.string().min(1).max(256);
 /** Asymmetric ones alone: a public key can never serve as the secret of an HMAC (RFC 8725 section 3.1). */
 const ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"] as const;
 
+function isLoopbackUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url?.username === "" && url.password === "" && /^(127(\.[0-9]{1,3}){3}|\[::1\]|localhost)$/.test(url.hostname);
+}
+
 export const jwtIssuerSchema = z
   .strictObject({
     /** Ours, for records and messages. */
@@ -64,7 +76,7 @@ export const jwtIssuerSchema = z
       .string()
       .min(1)
       .refine(
-        (text) => !/^http:/i.test(text) || /^http:\/\/(127(\.[0-9]{1,3}){3}|\[::1\]|localhost)[:/]/i.test(text),
+        (text) => !/^http:/i.test(text) || isLoopbackUrl(text),
         "expected an https URL, or the path of a file: keys over plain http could be anybody's",
       ),
     algorithms: z.array(z.enum(ALGORITHMS)).min(1).default(["RS256", "ES256", "EdDSA"]),

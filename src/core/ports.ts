@@ -280,8 +280,8 @@ export interface Store {
   reviewApproval(request: ReviewApproval): Promise<ReviewApprovalResult & { readonly factId?: string }>;
   /**
    * Resolves when the approval's version is past `version`, or after `waitMs`, whichever is first, with the approval as
-   * it then is. Costs no polling per waiter that grows with the number of waiters; at most `waitersMax` wait at once
-   * (UnavailableError "overloaded" past it). Ends early when `signal` aborts.
+   * it then is. Costs no polling per waiter that grows with the number of waiters; at most `waitersMax` wait at once,
+   * and `waitersPerTenantMax` of one tenant (UnavailableError "overloaded" past it). Ends early when `signal` aborts.
    */
   waitApproval(request: {
     readonly tenant: Tenant;

@@ -5,13 +5,13 @@ import { actionArguments, actor, entity, identifier, jsonObject, parseReading } 
 import type { ActorRef, EntityRef, JsonObject } from "./types.ts";
 
 export const proposalSchema = z.strictObject({
-  id: identifier,
+  id: identifier.describe("Chosen by the caller: the same proposal once more is answered the same"),
   action: z.strictObject({ name: identifier, arguments: actionArguments }),
-  actor,
-  entity: entity.optional(),
-  context: jsonObject.optional(),
-  approval_id: identifier.optional(),
-  permit: z.boolean().optional(),
+  actor: actor.describe("Who wants to act, and on whose behalf"),
+  entity: entity.optional().describe("What is acted on"),
+  context: jsonObject.optional().describe("What else policy may want to know"),
+  approval_id: identifier.optional().describe("The approval that is meant, where the caller knows it"),
+  permit: z.boolean().optional().describe("True asks for a permit where the contract does not"),
 });
 
 export interface Proposal {

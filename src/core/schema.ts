@@ -11,7 +11,7 @@ export const IDENTIFIER_CHARS_MAX = 256;
  * Ids and names: 1 to 256 characters, none of them white space, a control or format character, or a brace. Braces would
  * reach a Redis hash tag; invisible and bidirectional characters would let two ids look alike to a reviewer.
  */
-export const IDENTIFIER = /^[^\s{}\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Zs}]{1,256}$/u;
+export const IDENTIFIER = /^[^\s{}\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Zs}\p{DI}]{1,256}$/u;
 
 const EXPECTED_IDENTIFIER = "expected 1 to 256 characters without white space, control or format characters, or braces";
 
@@ -26,18 +26,19 @@ export const REASON_CHARS_MAX = 2_000;
 export const freeText = z.string().max(REASON_CHARS_MAX);
 
 /** An object whose inside is none of ours. Passed by reference: its keys may be named anything. */
-export const jsonObject = z.custom<JsonObject>(
-  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
-  "expected an object",
-);
+export const jsonObject = z
+  .custom<JsonObject>(
+    (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+    "expected an object",
+  )
+  .meta({ type: "object" });
 
 /** Policy looks at every argument by name, and some of what it does grows faster than their number. */
 export const ARGUMENTS_MAX = 1_000;
 
-export const actionArguments = jsonObject.refine(
-  (value) => Object.keys(value).length <= ARGUMENTS_MAX,
-  `expected at most ${ARGUMENTS_MAX} arguments`,
-);
+export const actionArguments = jsonObject
+  .refine((value) => Object.keys(value).length <= ARGUMENTS_MAX, `expected at most ${ARGUMENTS_MAX} arguments`)
+  .meta({ maxProperties: ARGUMENTS_MAX });
 
 export const jsonValue = z.custom<Json>((value) => value !== undefined, "expected a JSON value");
 
@@ -51,11 +52,11 @@ export const DELEGATION_DEPTH_MAX = 4;
 
 const actorFields = { id: identifier, type: identifier.optional(), roles: roles.optional() };
 
-function actorSchema(depth: number): z.ZodType<ActorShape> {
+function actorBefore(principal: z.ZodType<ActorShape> | undefined): z.ZodType<ActorShape> {
   const fields =
-    depth === 0
+    principal === undefined
       ? z.strictObject(actorFields)
-      : z.strictObject({ ...actorFields, on_behalf_of: actorSchema(depth - 1).optional() });
+      : z.strictObject({ ...actorFields, on_behalf_of: principal.optional() });
   return fields as z.ZodType<ActorShape>;
 }
 
@@ -66,7 +67,12 @@ export interface ActorShape {
   readonly on_behalf_of?: ActorShape;
 }
 
-export const actor = actorSchema(DELEGATION_DEPTH_MAX);
+const actors = [actorBefore(undefined)];
+while (actors.length <= DELEGATION_DEPTH_MAX) actors.push(actorBefore(actors.at(-1)));
+
+/** By the number of principals that may stand behind. */
+export const actorsByDepth: readonly z.ZodType<ActorShape>[] = actors;
+export const actor = actors[DELEGATION_DEPTH_MAX]!;
 export const entity = z.strictObject({ type: identifier, id: identifier });
 
 /** Checks a reading against a schema; the first fault becomes the error, with its place. */

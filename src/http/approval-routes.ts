@@ -2,24 +2,25 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Router } from "express";
-import { z } from "zod";
+import type { z } from "zod";
 import type { Reviewer } from "../core/caller.ts";
 import { InvalidRequestError } from "../core/errors.ts";
 import type { Approval, ApprovalStatus } from "../core/ports.ts";
 import type { Reading } from "../core/read-json.ts";
-import { digestText, freeText, identifier, jsonObject, parseReading, roles } from "../core/schema.ts";
-import type { Digest } from "../core/types.ts";
+import { parseReading } from "../core/schema.ts";
+import type { Digest, JsonObject } from "../core/types.ts";
 import { approvalView } from "../gate/record.ts";
 import { type HttpContext, queryLimit, queryOf, queryValue, sendJson } from "./exchange.ts";
 import { readOptionalBody } from "./read-body.ts";
+import {
+  APPROVAL_STATUSES,
+  APPROVALS_PAGE,
+  actSchema,
+  DURATION,
+  grantSchema,
+  type reviewerActor,
+} from "./request-schemas.ts";
 
-const STATUSES: readonly ApprovalStatus[] = ["pending", "granted", "denied", "expired", "cancelled", "exhausted"];
-const PAGE_DEFAULT = 50;
-/** Each may carry arguments as large as a request. */
-const PAGE_MAX = 100;
-
-/** `30s`, `500ms`, `1m`, or a number of seconds. */
-const DURATION = /^([0-9]{1,6})(ms|s|m)?$/;
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
 
 export function approvalRoutes(http: HttpContext): Router {
@@ -51,11 +52,14 @@ async function list(http: HttpContext, request: IncomingMessage, response: Serve
   const { tenant } = await http.authenticator.operator(request);
   const query = queryOf(request);
   const status = (queryValue(query, "status") ?? "pending") as ApprovalStatus;
-  if (!STATUSES.includes(status)) {
-    throw new InvalidRequestError("invalid_request", `Query parameter status: expected one of ${STATUSES.join(", ")}`);
+  if (!APPROVAL_STATUSES.includes(status)) {
+    throw new InvalidRequestError(
+      "invalid_request",
+      `Query parameter status: expected one of ${APPROVAL_STATUSES.join(", ")}`,
+    );
   }
   const cursor = queryValue(query, "cursor");
-  const limit = queryLimit(query, PAGE_DEFAULT, PAGE_MAX);
+  const limit = queryLimit(query, APPROVALS_PAGE);
   const page = await http.gate.listApprovals({ tenant, status, limit, ...(cursor === undefined ? {} : { cursor }) });
   sendJson(response, { approvals: page.approvals.map(approvalView), cursor: page.cursor ?? null });
 }
@@ -89,16 +93,6 @@ function waitOf(http: HttpContext, request: IncomingMessage): number {
   }
   return waitMs;
 }
-
-/** A reviewer speaks for itself: there is no principal behind it. */
-const reviewerActor = z.strictObject({ id: identifier, type: identifier.optional(), roles: roles.optional() });
-const actFields = { reason: freeText.optional(), actor: reviewerActor.optional() };
-const actSchema = z.strictObject(actFields);
-const grantSchema = z.strictObject({
-  ...actFields,
-  binding_digest: digestText.optional(),
-  arguments: jsonObject.optional(),
-});
 
 async function act(
   http: HttpContext,
@@ -145,6 +139,6 @@ function reviewerOf(authenticated: Reviewer | undefined, said: z.infer<typeof re
   };
 }
 
-function editOf(reading: Reading, args: z.infer<typeof jsonObject> | undefined) {
+function editOf(reading: Reading, args: JsonObject | undefined) {
   return args === undefined ? undefined : { arguments: args, text: reading.members!.get("arguments")!.canonical };
 }

@@ -23,7 +23,7 @@ export function createAttemptLimiter(nowMs: () => number, limits: AttemptLimits 
     take: (source) => {
       const now = nowMs();
       const bucket = buckets.get(source) ?? { left: limits.burst, atMs: now };
-      bucket.left = Math.min(limits.burst, bucket.left + ((now - bucket.atMs) / 1000) * limits.perSecond);
+      bucket.left = Math.min(limits.burst, bucket.left + (Math.max(0, now - bucket.atMs) / 1000) * limits.perSecond);
       bucket.atMs = now;
       buckets.delete(source);
       buckets.set(source, bucket);

@@ -110,6 +110,9 @@ async function find(
   acceptsBasic: boolean,
 ): Promise<Credential> {
   const token = tokenOf(request, acceptsBasic);
+  // A browser asks without a credential first, always: that is no attempt of anybody's.
+  if (token.kind === "none" && acceptsBasic && request.headers.authorization === undefined)
+    throw new InvalidRequestError("unauthenticated", token.message);
   if (token.kind === "none") throw refusal(of, request, "missing", token.message);
   const { findKey, findJwt } = of.known();
   const byKey = words.includes("api_key") ? findKey(token.text) : undefined;
@@ -129,7 +132,7 @@ function refusal(
 ): InvalidRequestError {
   const source = sourceOf(request);
   of.onRefused({ port: of.port, reason, source, tenant: undefined, credentialId: undefined });
-  return reason === "missing" || of.limiter.take(source)
+  return reason === "missing" || of.limiter.take(originOf(source))
     ? new InvalidRequestError("unauthenticated", message)
     : new InvalidRequestError("too_many_attempts", "Too many refused credentials: wait before the next one");
 }
@@ -137,6 +140,11 @@ function refusal(
 /** The socket's own peer: what a client says of its address in a header is nothing to go by. */
 function sourceOf(request: IncomingMessage): string {
   return request.socket.remoteAddress ?? "unix";
+}
+
+/** Whoever is on this machine has every address of 127.0.0.0/8: to the limiter they are one source. */
+function originOf(source: string): string {
+  return /^(::ffff:)?127\./.test(source) ? "127.0.0.1" : source;
 }
 
 type Token = { readonly kind: "token"; readonly text: string } | { readonly kind: "none"; readonly message: string };

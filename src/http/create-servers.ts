@@ -11,6 +11,7 @@ import { ledgerRoutes } from "./ledger-routes.ts";
 import { observationRoutes } from "./observation-routes.ts";
 import { commonRoutes, type Operations, operationRoutes } from "./operation-routes.ts";
 import { problemOf, sendProblem } from "./problem.ts";
+import { statusRoutes } from "./status-routes.ts";
 
 export interface ServerOptions {
   readonly connectionsMax: number;
@@ -30,7 +31,7 @@ const HEADER_BYTES_MAX = 16 * 1024;
 const DECISION_PATH = /^\/v1\/(decisions|permits|executions)(\/|$)/;
 
 export function createDecisionServer(http: HttpContext, operations: Operations, options: ServerOptions): Server {
-  const app = createApp(http, [commonRoutes(operations), ownApprovalRoutes(http)]);
+  const app = createApp(http, [commonRoutes(operations, http.limits), ownApprovalRoutes(http)]);
   return createListener(http, app, options);
 }
 
@@ -40,12 +41,13 @@ export function createAdminServer(
   options: ServerOptions & { readonly ledger: Ledger },
 ): Server {
   const app = createApp(http, [
-    commonRoutes(operations),
+    commonRoutes(operations, http.limits),
     operationRoutes(http, operations),
     approvalRoutes(http),
     observationRoutes(http),
     executionRoutes(http),
     ledgerRoutes(http, options.ledger),
+    statusRoutes(http, operations),
   ]);
   return createListener(http, app, options);
 }
@@ -74,9 +76,13 @@ const LOCAL_HOST = /^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?$/i;
  * A page of some web site, in a browser on this machine: it has this port's address under a name of its own (DNS
  * rebinding), or the browser says where the request comes from. Without authentication nothing else would stop it.
  */
-function isFromElsewhere({ headers }: IncomingMessage): boolean {
+function isFromElsewhere({ headers, headersDistinct }: IncomingMessage): boolean {
   const site = headers["sec-fetch-site"];
-  return !LOCAL_HOST.test(headers.host ?? "") || !(site === undefined || site === "same-origin" || site === "none");
+  return (
+    (headersDistinct.host?.length ?? 0) > 1 ||
+    !LOCAL_HOST.test(headers.host ?? "") ||
+    !(site === undefined || site === "same-origin" || site === "none")
+  );
 }
 
 function refuseElsewhere(http: HttpContext, request: IncomingMessage, response: ServerResponse): void {

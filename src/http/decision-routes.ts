@@ -3,19 +3,19 @@
  * decide nothing.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { z } from "zod";
 import type { Caller } from "../core/caller.ts";
 import { HoldpointError, InvalidRequestError } from "../core/errors.ts";
 import { PERMIT_CHARS_MAX } from "../core/permit.ts";
 import { parseProposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
-import { actor, entity, identifier, jsonObject, jsonValue, parseReading } from "../core/schema.ts";
+import { parseReading } from "../core/schema.ts";
 import type { ActorRef, Mode, Tenant } from "../core/types.ts";
 import type { PermitAnswer, UsePermitRequest } from "../gate/consume-permit.ts";
 import { executionView } from "../gate/report-execution.ts";
 import { type HttpContext, sendText, traceIdOf } from "./exchange.ts";
 import { type Problem, problemOf, sendProblem } from "./problem.ts";
 import { readBody } from "./read-body.ts";
+import { batchSchema, reportSchema, usePermitSchema } from "./request-schemas.ts";
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
@@ -71,8 +71,6 @@ async function decideOne(http: HttpContext, exchange: Exchange): Promise<Answer>
   return { status: 200, text: decision.text };
 }
 
-const batchSchema = z.strictObject({ proposals: z.array(jsonValue).min(1) });
-
 /** Answers in the order of the proposals; each is decided on its own, and one that fails has its problem in its place. */
 async function decideBatch(http: HttpContext, exchange: Exchange): Promise<Answer> {
   const { depthMax, bytesMax, batchMax } = http.limits;
@@ -109,14 +107,6 @@ async function decideInBatch(
     return JSON.stringify({ ...problem.body, pointer });
   }
 }
-
-const usePermitSchema = z.strictObject({
-  permit: z.string().min(1),
-  action: z.strictObject({ name: identifier, arguments: jsonObject }),
-  actor: actor,
-  entity: entity.nullable().optional(),
-  audience: identifier.optional(),
-});
 
 async function usePermit(
   http: HttpContext,
@@ -181,13 +171,6 @@ function permitView(answer: PermitAnswer, traceId: string): object {
 function enforcement(mode: Mode): object {
   return { mode, enforced: mode === "enforce" };
 }
-
-const reportSchema = z.strictObject({
-  permit_id: identifier,
-  execution_id: identifier.optional(),
-  status: z.enum(["succeeded", "failed"]),
-  result: jsonValue.optional(),
-});
 
 async function report(http: HttpContext, exchange: Exchange): Promise<Answer> {
   const reading = await readBody(exchange.request, http.limits);

@@ -6,6 +6,7 @@ import type { ReadLimits } from "../core/read-json.ts";
 import { parseTraceparent } from "../core/trace.ts";
 import type { Gate } from "../gate/gate.ts";
 import type { Authenticator } from "./authenticate.ts";
+import type { PageSize } from "./request-schemas.ts";
 
 export interface HttpLimits extends ReadLimits {
   readonly batchMax: number;
@@ -56,12 +57,12 @@ export function queryOf(request: IncomingMessage): URLSearchParams {
   return new URLSearchParams(mark === -1 ? "" : url.slice(mark + 1));
 }
 
-/** A page size: 1 to `max`. */
-export function queryLimit(query: URLSearchParams, fallback: number, max: number): number {
+/** How many items are asked for: 1 to `size.max`. */
+export function queryLimit(query: URLSearchParams, size: PageSize): number {
   const text = queryValue(query, "limit");
-  if (text === undefined) return fallback;
+  if (text === undefined) return size.default;
   const limit = /^[0-9]{1,6}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(limit >= 1 && limit <= max))
-    throw new InvalidRequestError("invalid_request", `Query parameter limit: expected 1 to ${max}`);
+  if (!(limit >= 1 && limit <= size.max))
+    throw new InvalidRequestError("invalid_request", `Query parameter limit: expected 1 to ${size.max}`);
   return limit;
 }

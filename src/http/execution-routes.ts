@@ -3,9 +3,7 @@ import { Router } from "express";
 import { InvalidRequestError } from "../core/errors.ts";
 import { executionView } from "../gate/report-execution.ts";
 import { type HttpContext, queryLimit, queryOf, queryValue, sendJson } from "./exchange.ts";
-
-const PAGE_DEFAULT = 50;
-const PAGE_MAX = 500;
+import { EXECUTIONS_PAGE } from "./request-schemas.ts";
 
 export function executionRoutes(http: HttpContext): Router {
   const router = Router();
@@ -18,7 +16,7 @@ export function executionRoutes(http: HttpContext): Router {
         "Query parameter status: expected unknown; reported ones are in the ledger",
       );
     }
-    const limit = queryLimit(query, PAGE_DEFAULT, PAGE_MAX);
+    const limit = queryLimit(query, EXECUTIONS_PAGE);
     const page = await http.gate.listUnknownExecutions(tenant, limit, queryValue(query, "cursor"));
     sendJson(response, { executions: page.executions.map(executionView), cursor: page.cursor ?? null });
   });

@@ -33,8 +33,14 @@ export type FindJwt = (token: string) => Promise<JwtAnswer>;
 const CLAIM_ITEMS_MAX = 1_000;
 /** Verified tokens are remembered, so that a signature is checked once and not with every request. */
 const REMEMBERED_MAX = 2_000;
-/** A key that its issuer took back stops counting after this long, however long its tokens live. */
+/** A key that is gone from its issuer's set stops counting after this long, however long its tokens live. */
 const REMEMBERED_MS = 60_000;
+
+interface Remembered {
+  readonly credential: Credential;
+  readonly sinceMs: number;
+  readonly untilMs: number;
+}
 
 /** @throws from the returned function: UnavailableError("identity_unavailable") */
 export function createJwtCredentials(
@@ -43,20 +49,27 @@ export function createJwtCredentials(
   nowMs: () => number,
 ): FindJwt {
   const byName = new Map(issuers.map((issuer) => [issuer.name, issuer]));
-  const remembered = new Map<string, { readonly credential: Credential; readonly untilMs: number }>();
+  const remembered = new Map<string, Remembered>();
   const secret = randomBytes(32);
   return async (token) => {
     const mark = createHmac("sha256", secret).update(token).digest("base64");
     const known = remembered.get(mark);
-    if (known !== undefined && nowMs() < known.untilMs) return { kind: "known", credential: known.credential };
+    const now = nowMs();
+    // A clock that was set back is no reason to believe a token for longer.
+    if (known !== undefined && known.sinceMs <= now && now < known.untilMs)
+      return { kind: "known", credential: known.credential };
     remembered.delete(mark);
     const verified = await verifier.verify(token);
     if (verified.kind === "refused") return verified;
     const credential = credentialOf(byName.get(verified.issuer)!, verified.claims);
     if (typeof credential === "string") return { kind: "refused", reason: "claims_invalid", message: credential };
     if (remembered.size >= REMEMBERED_MAX) remembered.delete(remembered.keys().next().value!);
-    const untilMs = Math.min(verified.expiresAt * 1000, nowMs() + REMEMBERED_MS);
-    remembered.set(mark, { credential, untilMs });
+    const sinceMs = nowMs();
+    remembered.set(mark, {
+      credential,
+      sinceMs,
+      untilMs: Math.min(verified.expiresAt * 1000, sinceMs + REMEMBERED_MS),
+    });
     return { kind: "known", credential };
   };
 }

@@ -4,9 +4,8 @@ import { InvalidRequestError, NotFoundError } from "../core/errors.ts";
 import type { Ledger } from "../core/ports.ts";
 import type { JsonObject, Tenant } from "../core/types.ts";
 import { type HttpContext, queryLimit, queryOf, queryValue, sendText } from "./exchange.ts";
+import { ENTRIES_PAGE, INDEX } from "./request-schemas.ts";
 
-const PAGE_DEFAULT = 100;
-const PAGE_MAX = 1_000;
 /** Characters of entries in one answer; the page ends early, and `next` says where to go on. */
 const PAGE_CHARS_MAX = 4 * 1024 * 1024;
 /** Entries are read by the handful, so that a page never holds much more than it answers. */
@@ -22,7 +21,7 @@ export function ledgerRoutes(http: HttpContext, ledger: Ledger): Router {
     const { tenant } = await http.authenticator.operator(request);
     const query = queryOf(request);
     const start = startOf(queryValue(query, "start"));
-    const entries = page(ledger, { start, limit: queryLimit(query, PAGE_DEFAULT, PAGE_MAX), tenant });
+    const entries = page(ledger, { start, limit: queryLimit(query, ENTRIES_PAGE), tenant });
     const { size } = ledger.head();
     const next = Math.min(start + entries.length, size);
     sendText(response, 200, `{"entries":[${entries.join(",")}],"next":${next},"size":${size}}`);
@@ -67,6 +66,6 @@ function page(
 
 function startOf(text: string | undefined): number {
   if (text === undefined) return 0;
-  if (!/^[0-9]{1,15}$/.test(text)) throw new InvalidRequestError("invalid_request", "Expected the index of an entry");
+  if (!INDEX.test(text)) throw new InvalidRequestError("invalid_request", "Expected the index of an entry");
   return Number(text);
 }

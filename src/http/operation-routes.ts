@@ -1,9 +1,12 @@
 /** Health, readiness, metrics, keys and the active policy. */
 import { Router } from "express";
 import type { PermitVerifier, PolicySource } from "../core/ports.ts";
-import type { Mode, Tenant } from "../core/types.ts";
+import type { Mode, Outcome, Tenant } from "../core/types.ts";
 import type { AuthWord } from "./authenticate.ts";
-import { type HttpContext, sendJson, sendText } from "./exchange.ts";
+import { type HttpContext, type HttpLimits, sendJson, sendText } from "./exchange.ts";
+import type { PolicyAnswer, ReadinessAnswer } from "./openapi/response-schemas.ts";
+import { packageVersion } from "./package-version.ts";
+import { withinBudget } from "./scrape-budget.ts";
 
 export interface Readiness {
   readonly isReady: boolean;
@@ -11,7 +14,37 @@ export interface Readiness {
   readonly checks: Readonly<Record<string, string>>;
 }
 
+export interface MinuteCounts {
+  /** Beginning of the minute, milliseconds since the epoch. */
+  readonly startMs: number;
+  readonly counts: Readonly<Record<Outcome, number>>;
+}
+
+/** The same error, however often it came. */
+export interface Incident {
+  readonly code: string;
+  readonly message: string;
+  readonly count: number;
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+/** What happened lately, over all processes: what is this tenant's, and errors that are nobody's. */
+export interface Activity {
+  /** Of the last 60 minutes those in which something was decided, oldest first. */
+  readonly minutes: readonly MinuteCounts[];
+  /** Newest first. */
+  readonly incidents: readonly Incident[];
+}
+
 export interface Operations {
+  /** This sidecar's name. */
+  readonly issuer: string;
+  /** The sidecar's clock. */
+  now(): Date;
+  activity(tenant: Tenant): Promise<Activity>;
+  /** How many approvals of this tenant wait. @throws UnavailableError */
+  pendingApprovals(tenant: Tenant): Promise<number>;
   readonly policy: PolicySource;
   readonly verifier: PermitVerifier;
   /** Modes as configured now. */
@@ -33,23 +66,46 @@ export interface Operations {
 }
 
 /** Served by both ports. */
-export function commonRoutes(operations: Operations): Router {
+export function commonRoutes(operations: Operations, limits: HttpLimits): Router {
   const router = Router();
   router.get("/healthz", (_, response) => sendJson(response, { status: "ok" }));
   router.get("/readyz", async (_, response) => {
     const { isReady, checks } = await operations.readiness();
-    sendJson(response, { status: isReady ? "ok" : "unavailable", checks }, isReady ? 200 : 503);
+    const answer: ReadinessAnswer = { status: isReady ? "ok" : "unavailable", checks };
+    sendJson(response, answer, isReady ? 200 : 503);
   });
   router.get("/.well-known/jwks.json", (_, response) => sendJson(response, operations.verifier.jwks()));
+  const version = packageVersion();
+  let description: Promise<Buffer> | undefined;
+  router.get("/openapi.json", async (_, response) => {
+    description ??= describe(limits, version);
+    const bytes = await description;
+    response.writeHead(200, {
+      "content-type": "application/json",
+      "content-length": bytes.length,
+      "cache-control": "public, max-age=300",
+    });
+    response.end(bytes);
+  });
   return router;
+}
+
+/** Few ask, so it is neither loaded nor made before somebody does. */
+async function describe(limits: HttpLimits, version: string): Promise<Buffer> {
+  const { openApiText } = await import("./openapi.ts");
+  return Buffer.from(openApiText(limits, version));
 }
 
 /** Served by the admin port. */
 export function operationRoutes(http: HttpContext, operations: Operations): Router {
   const router = Router();
+  const scrape = withinBudget(
+    () => operations.metrics(),
+    () => performance.now(),
+  );
   router.get("/metrics", async (request, response) => {
     await http.authenticator.scraper(request);
-    const { text, contentType } = await operations.metrics();
+    const { text, contentType } = await scrape();
     sendText(response, 200, text, contentType);
   });
   router.get("/v1/policy", async (request, response) => {
@@ -60,7 +116,7 @@ export function operationRoutes(http: HttpContext, operations: Operations): Rout
 }
 
 /** INVARIANT (isolated): of tenants' modes each sees its own. */
-function policyView(operations: Operations, tenant: Tenant): object {
+function policyView(operations: Operations, tenant: Tenant): PolicyAnswer {
   const { active, lastError } = operations.policy.status();
   const { mode, tenants, actions, policy_may_observe } = operations.modes();
   return {

@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import { type ErrorCode, HoldpointError, IntegrityError, toError } from "../core/errors.ts";
 import type { Mode } from "../core/types.ts";
 
-const STATUS: Readonly<Record<ErrorCode, number>> = {
+export const STATUS: Readonly<Record<ErrorCode, number>> = {
   malformed_json: 400,
   duplicate_key: 400,
   ill_formed_unicode: 400,

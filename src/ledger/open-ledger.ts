@@ -66,7 +66,8 @@ export interface LedgerCommit {
   readonly durationMs: number;
   /** From the append of the oldest entry to the end of this commit. */
   readonly lagMs: number;
-  readonly isFailed: boolean;
+  /** Set where nothing of it was written. */
+  readonly error: Error | undefined;
 }
 
 type FullOptions = Required<LedgerOptions>;
@@ -158,9 +159,13 @@ class LmdbLedger implements Ledger {
   #retryTimer: NodeJS.Timeout | undefined;
   #isWritable = true;
   #isStalled = false;
+  /** Takes no more entries. */
+  #isClosing = false;
   #isClosed = false;
   #signed: { readonly size: number; readonly note: string } | undefined;
   #storedSize = -1;
+  /** Size of the checkpoint that the running commit carries, or the last one did. */
+  #writtenSize = -1;
 
   constructor(env: Environment, options: FullOptions) {
     this.#env = env;
@@ -181,7 +186,7 @@ class LmdbLedger implements Ledger {
   }
 
   #refusal(draft: LedgerEntryDraft): HoldpointError | undefined {
-    if (this.#isClosed) return new UnavailableError("shutting_down", "Cannot append: ledger is closed");
+    if (this.#isClosing) return new UnavailableError("shutting_down", "Cannot append: ledger is closed");
     if (this.#isStalled)
       return new UnavailableError("ledger_unavailable", "Cannot append: the last commit has not ended");
     if (this.#queue.length + this.#inFlight >= this.#options.queueMax) {
@@ -237,6 +242,7 @@ class LmdbLedger implements Ledger {
     this.#inFlight = batch.length;
     const started = performance.now();
     const since = this.#waitingSince ?? started;
+    let failure: Error | undefined;
     this.#waitingSince = this.#queue.length > 0 ? started : undefined;
     try {
       const answers = await this.#withinTimeout(this.#commit(batch), batch);
@@ -245,7 +251,8 @@ class LmdbLedger implements Ledger {
       return true;
     } catch (error) {
       this.#isWritable = false;
-      return this.#fail(batch, toError(error));
+      failure = toError(error);
+      return this.#fail(batch, failure);
     } finally {
       this.#isStalled = false;
       const ended = performance.now();
@@ -253,7 +260,7 @@ class LmdbLedger implements Ledger {
         entries: batch.length,
         durationMs: ended - started,
         lagMs: ended - since,
-        isFailed: !this.#isWritable,
+        error: failure,
       });
     }
   }
@@ -287,7 +294,7 @@ class LmdbLedger implements Ledger {
   }
 
   #retryLater(): void {
-    if (this.#isClosed || this.#queue.length === 0) return;
+    if (this.#isClosing || this.#queue.length === 0) return;
     this.#retryTimer ??= setTimeout(() => {
       this.#retryTimer = undefined;
       this.#start();
@@ -360,11 +367,13 @@ class LmdbLedger implements Ledger {
     const signed = this.#signed;
     if (signed === undefined || signed.size <= this.#storedSize) return;
     this.#env.state.put(CHECKPOINT_KEY, Buffer.from(signed.note), signed.size);
+    this.#writtenSize = signed.size;
   }
 
   #committed(plan: PlannedBatch): readonly AppendResult[] {
     this.#size = plan.head.size;
-    this.#storedSize = Math.max(this.#storedSize, this.#signed?.size ?? -1);
+    // Not the last one signed: that may have come while this commit was under way.
+    this.#storedSize = Math.max(this.#storedSize, this.#writtenSize);
     return plan.answers;
   }
 
@@ -421,12 +430,15 @@ class LmdbLedger implements Ledger {
 
   /** Commits what waits, stores a last checkpoint, closes. Rejects when acknowledged entries could not be written. */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#signLast();
-    this.#isClosed = true;
+    if (this.#isClosing) return;
+    this.#isClosing = true;
     clearTimeout(this.#retryTimer);
     await this.#running;
     if (this.#queue.length > 0) await this.#drain();
+    // Over everything that came in, and stored by the commit that signing starts.
+    this.#signLast();
+    await this.#running;
+    this.#isClosed = true;
     const lost = this.#queue.length;
     await this.#env.root.close();
     if (lost > 0)

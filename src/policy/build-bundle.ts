@@ -1,6 +1,6 @@
 /** Compiles Rego to a bundle with the capabilities that this host answers for: what it lacks fails here, not in a decision. */
-import { spawn } from "node:child_process";
 import { ConfigError } from "../core/errors.ts";
+import { runOpa } from "./run-opa.ts";
 
 export interface BuildBundle {
   readonly opa: string;
@@ -13,9 +13,13 @@ export interface BuildBundle {
   readonly revision?: string;
 }
 
-/** @throws ConfigError("bundle_invalid") with OPA's own words */
+/** Tests lie beside what they test, and use what no decision may. */
+export const IGNORED = ["--ignore", "*_test.rego"] as const;
+
+/** @throws ConfigError("bundle_invalid") with OPA's own words, or naming each builtin ConfigError("bundle_builtin_refused") */
 export async function buildBundle(request: BuildBundle): Promise<void> {
   const revision = request.revision === undefined ? [] : ["--revision", request.revision];
+  // Never -O: the optimizer evaluates what it can while it builds, and differs from the sources in what is undefined.
   const args = [
     "build",
     "-t",
@@ -24,23 +28,29 @@ export async function buildBundle(request: BuildBundle): Promise<void> {
     request.entrypoint,
     "--capabilities",
     request.capabilities,
+    ...IGNORED,
     ...revision,
     "-o",
     request.out,
   ];
-  const { status, output } = await run(request.opa, [...args, ...request.paths]);
-  if (status === 0) return;
-  const faults = output.split("\n").filter((line) => line.trim() !== "");
-  throw new ConfigError("bundle_invalid", `Cannot build bundle: ${faults.join("; ")}`, faults);
+  const { status, stdout, stderr } = await runOpa(request.opa, [...args, "--", ...request.paths]);
+  if (status !== 0) throw buildFault(stdout + stderr);
 }
 
-function run(command: string, args: readonly string[]): Promise<{ status: number; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let output = "";
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk));
-    child.stderr.on("data", (chunk: Buffer) => (output += chunk));
-    child.on("error", reject);
-    child.on("close", (status) => resolve({ status: status ?? -1, output }));
+const UNDEFINED_FUNCTION = /^(.*): rego_type_error: undefined function (\S+)$/;
+
+function buildFault(output: string): ConfigError {
+  const lines = output
+    .split("\n")
+    .map((line) => line.replace(/^(error: )?\d+ errors? occurred:? ?/, "").trim())
+    .filter((line) => line !== "");
+  const refused = lines.filter((line) => UNDEFINED_FUNCTION.test(line));
+  if (refused.length === 0) return new ConfigError("bundle_invalid", `Cannot build bundle: ${lines.join("; ")}`, lines);
+  const faults = lines.map((line) => {
+    const match = UNDEFINED_FUNCTION.exec(line);
+    return match === null
+      ? line
+      : `${match[1]}: ${match[2]} is no function of the policy, and no builtin that is answered here as OPA does`;
   });
+  return new ConfigError("bundle_builtin_refused", `Cannot build bundle: ${faults.join("; ")}`, faults);
 }

@@ -9,6 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { extract } from "tar-stream";
 import { ConfigError, toError } from "../core/errors.ts";
+import { fileFault } from "../core/file-fault.ts";
 import { assembleBundle, type Bundle, type BundleFiles } from "./assemble-bundle.ts";
 
 export interface BundleLimits {
@@ -38,8 +39,12 @@ async function readFiles(path: string, limits: BundleLimits): Promise<BundleFile
     return path.endsWith(".wasm") ? await readBareModule(path, limits) : await readArchive(path, limits);
   } catch (thrown) {
     if (thrown instanceof ConfigError) throw thrown;
-    throw invalid(path, [toError(thrown).message], thrown);
+    throw invalid(path, [isOfSystem(thrown) ? fileFault(path, thrown) : toError(thrown).message], thrown);
   }
+}
+
+function isOfSystem(thrown: unknown): boolean {
+  return thrown instanceof Error && "syscall" in thrown;
 }
 
 export function invalid(path: string, faults: readonly string[], cause?: unknown): ConfigError {

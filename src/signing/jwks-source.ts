@@ -5,28 +5,23 @@
  * not more often than the cool-down. An issuer that cannot be reached leaves the keys we have, for a while.
  */
 import { readFile } from "node:fs/promises";
-import {
-  type CryptoKey,
-  createLocalJWKSet,
-  errors,
-  type JSONWebKeySet,
-  type JWSHeaderParameters,
-  type LocalJWKSet,
-} from "jose";
+import type { CryptoKey, JSONWebKeySet, JWSHeaderParameters } from "jose";
+import * as errors from "jose/errors";
+import { createLocalJWKSet, type LocalJWKSet } from "jose/jwks/local";
 import { z } from "zod";
 import { toError, UnavailableError } from "../core/errors.ts";
 
 export interface JwksSource {
   /** The key that the header asks for; undefined where the issuer has none. @throws UnavailableError */
   keyFor(header: JWSHeaderParameters): Promise<CryptoKey | undefined>;
-  /** Looks now, whatever the age. @throws UnavailableError */
+  /** Looks now, whatever the age. @throws UnavailableError also where the keys there are go on serving */
   refresh(): Promise<void>;
 }
 
 export interface JwksOptions {
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
-  /** Past this age keys are fetched anew while the old ones go on serving. Default 5 minutes. */
+  /** Past this age keys are fetched anew while the old ones go on serving. Default 1 minute. */
   readonly freshMs: number;
   /** Past this age keys that could not be fetched anew are no longer believed. Default 1 hour. */
   readonly staleMs: number;
@@ -38,7 +33,7 @@ export interface JwksOptions {
 
 const DEFAULTS: JwksOptions = {
   nowMs: () => performance.now(),
-  freshMs: 5 * 60_000,
+  freshMs: 60_000,
   staleMs: 60 * 60_000,
   coolDownMs: 10_000,
   timeoutMs: 5_000,
@@ -78,10 +73,14 @@ export function createJwksSource(location: string, options: Partial<JwksOptions>
     return looking;
   };
   const mayLook = () => looking !== undefined || nowMs() - triedAt >= coolDownMs;
+  // Where keys are is for the log: whoever sends a token, be it forged, is told the message alone.
+  const unavailable = () =>
+    new UnavailableError("identity_unavailable", "Cannot get the keys of this token's issuer", {
+      cause: new Error(`${location}: ${lastFailure?.message ?? "not fetched yet"}`, { cause: lastFailure }),
+    });
   const usable = (): LocalJWKSet => {
     if (keys !== undefined && nowMs() - fetchedAt <= staleMs) return keys;
-    const why = lastFailure?.message ?? "not fetched yet";
-    throw new UnavailableError("identity_unavailable", `Cannot get the issuer's keys at ${location}: ${why}`);
+    throw unavailable();
   };
   return {
     keyFor: async (header) => {
@@ -95,7 +94,7 @@ export function createJwksSource(location: string, options: Partial<JwksOptions>
     },
     refresh: async () => {
       await look();
-      if (lastFailure !== undefined) usable();
+      if (lastFailure !== undefined) throw unavailable();
     },
   };
 }
@@ -118,7 +117,29 @@ async function readJwks(location: string, timeoutMs: number): Promise<JSONWebKey
   const { keys } = parsed.data;
   const secret = keys.find((key) => key.kty === "oct" || "d" in key);
   if (secret !== undefined) throw new Error("the set holds a secret or a private key: it must hold public keys alone");
+  if (keys.some(isForAnybody)) throw new Error("the set holds a key under which anybody can sign");
   return { keys };
+}
+
+/** Ed25519 points of small order by their encoded y, the two that are not canonical included; the sign bit is cleared. */
+const SMALL_ORDER = new Set([
+  `00${"00".repeat(31)}`,
+  `01${"00".repeat(31)}`,
+  `ec${"ff".repeat(30)}7f`,
+  `ed${"ff".repeat(30)}7f`,
+  `ee${"ff".repeat(30)}7f`,
+  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+]);
+
+/** The library that verifies takes such keys: with them, signatures are made without knowing any secret. */
+function isForAnybody({ kty, x, e }: Readonly<Record<string, unknown>>): boolean {
+  const bytesOf = (text: unknown) => Buffer.from(typeof text === "string" ? text : "", "base64url");
+  if (kty === "RSA") return BigInt(`0x0${bytesOf(e).toString("hex")}`) < 3n;
+  if (kty !== "OKP") return false;
+  const point = bytesOf(x);
+  if (point.length === 32) point[31]! &= 0x7f;
+  return SMALL_ORDER.has(point.toString("hex"));
 }
 
 /** A redirect could lead anywhere, so none is followed. */

@@ -2,7 +2,9 @@
  * Permits as compact JWS (RFC 7515) with EdDSA (RFC 8037). The library verifies many spellings of one token; here a token
  * has one: header and payload in canonical form, base64url without padding or spare bits, three parts.
  */
-import { CompactSign, compactVerify, importJWK } from "jose";
+import { CompactSign } from "jose/jws/compact/sign";
+import { compactVerify } from "jose/jws/compact/verify";
+import { importJWK } from "jose/key/import";
 import { canonicalData, canonicalText } from "../core/digest.ts";
 import { toError, UnavailableError } from "../core/errors.ts";
 import { PERMIT_TYPE } from "../core/permit.ts";

@@ -5,6 +5,7 @@
 import { UnavailableError } from "../core/errors.ts";
 import type { Approval, Store } from "../core/ports.ts";
 import type { Tenant } from "../core/types.ts";
+import type { StoreOptions } from "./store-options.ts";
 
 type WaitRequest = Parameters<Store["waitApproval"]>[0];
 type ReadApproval = (tenant: Tenant, id: string) => Promise<Approval | undefined>;
@@ -23,33 +24,55 @@ interface Watched {
   reading: "no" | "yes" | "again";
 }
 
+export type WaiterOptions = Pick<StoreOptions, "waitersMax" | "waitersPerTenantMax" | "rereadMs">;
+
 /** Approvals re-read per tick, in turn. */
 const REREADS = 64;
 
 export class ApprovalWaiters {
   readonly #read: ReadApproval;
-  readonly #options: { readonly waitersMax: number; readonly rereadMs: number };
+  readonly #options: WaiterOptions;
   readonly #watched = new Map<string, Watched>();
+  /** Waiters by tenant; a tenant without any has no entry. */
+  readonly #counts = new Map<Tenant, number>();
   #count = 0;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(read: ReadApproval, options: { readonly waitersMax: number; readonly rereadMs: number }) {
+  constructor(read: ReadApproval, options: WaiterOptions) {
     this.#read = read;
     this.#options = options;
   }
 
   async wait(request: WaitRequest): Promise<Approval | undefined> {
     if (this.#isClosed) throw closedError();
-    if (this.#count >= this.#options.waitersMax) {
-      throw new UnavailableError("overloaded", `Cannot wait for an approval: ${this.#count} others already wait`);
-    }
-    this.#count += 1;
+    this.#enter(request.tenant);
     try {
       return await this.#waitCounted(request);
     } finally {
-      this.#count -= 1;
+      this.#leave(request.tenant);
     }
+  }
+
+  /** INVARIANT (isolated): a tenant whose agents wait in thousands takes none of the room of others. */
+  #enter(tenant: Tenant): void {
+    const { waitersMax, waitersPerTenantMax } = this.#options;
+    const own = this.#counts.get(tenant) ?? 0;
+    if (this.#count >= waitersMax || own >= waitersPerTenantMax) {
+      throw new UnavailableError(
+        "overloaded",
+        `Cannot wait for an approval: ${own} others of this tenant already wait`,
+      );
+    }
+    this.#count += 1;
+    this.#counts.set(tenant, own + 1);
+  }
+
+  #leave(tenant: Tenant): void {
+    this.#count -= 1;
+    const left = this.#counts.get(tenant)! - 1;
+    if (left === 0) this.#counts.delete(tenant);
+    else this.#counts.set(tenant, left);
   }
 
   /** Somebody changed this approval: whoever waits for it gets to see it. */

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { ConfigError } from "../core/errors.ts";
 import type { Store } from "../core/ports.ts";
 import { openEmbeddedStore } from "./embedded/open-embedded-store.ts";
-import { openRedisStore } from "./redis/open-redis-store.ts";
 import { isRedisUrl } from "./redis/parse-redis-url.ts";
 import { completeStoreOptions, type StoreOptions } from "./store-options.ts";
 
@@ -17,6 +16,10 @@ export interface OpenStore extends Partial<StoreOptions> {
 export async function openStore({ url, dataDir, ...options }: OpenStore): Promise<Store> {
   const complete = completeStoreOptions(options);
   if (url === "embedded") return openEmbeddedStore(join(dataDir, "store"), complete);
-  if (isRedisUrl(url)) return openRedisStore(url, complete);
+  if (isRedisUrl(url)) {
+    // Half a megabyte of client that a sidecar with an embedded store has no use for.
+    const { openRedisStore } = await import("./redis/open-redis-store.ts");
+    return openRedisStore(url, complete);
+  }
   throw new ConfigError("config_invalid", "Cannot open the store: its address is neither embedded nor a Redis URL");
 }

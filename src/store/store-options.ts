@@ -10,6 +10,8 @@ export interface StoreOptions {
   readonly factLeaseMs: number;
   /** Long-polls that may wait at once in this process. */
   readonly waitersMax: number;
+  /** Those of one tenant among them. */
+  readonly waitersPerTenantMax: number;
   /** How often approvals that somebody waits for are read again, in case a notification was lost. */
   readonly rereadMs: number;
   /** Reviews on one approval past which a further edit is refused. */
@@ -23,7 +25,8 @@ const DEFAULTS: StoreOptions = {
   retentionSeconds: 30 * 24 * 3600,
   permitGraceSeconds: 600,
   factLeaseMs: 30_000,
-  waitersMax: 1_000,
+  waitersMax: 10_000,
+  waitersPerTenantMax: 1_000,
   rereadMs: 1_000,
   editsMax: 64,
   subjectBytesMax: 2 * 1024 * 1024,

@@ -84,6 +84,16 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
   );
   // Every process measures the same shared thing: of several processes' values the largest is it, and not their sum.
   const gauge = (name: string, help: string) => new Gauge({ name, help, registers, aggregator: "max" });
+  // Answers are given again for a moment: this says of when the figures are.
+  new Gauge({
+    name: "holdpoint_scrape_timestamp_seconds",
+    help: "When these figures were taken",
+    registers,
+    aggregator: "min",
+    collect() {
+      this.set(Date.now() / 1000);
+    },
+  });
   const pending = gauge("holdpoint_approvals_pending", "Approvals that wait for a reviewer");
   const oldest = gauge("holdpoint_approvals_oldest_pending_seconds", "Age of the oldest of them");
   const unknown = gauge("holdpoint_executions_unknown", "Consumed permits whose outcome nobody reported");

@@ -5,6 +5,7 @@ import { benchLedger } from "./ledger.ts";
 import { benchMemory } from "./memory.ts";
 import { requireWrk } from "./process.ts";
 import { benchRedis } from "./redis.ts";
+import { benchScrape } from "./scrape.ts";
 
 const seconds = Number(process.env.BENCH_SECONDS ?? 5);
 const decisions = Number(process.env.BENCH_DECISIONS ?? 1_000_000);
@@ -13,6 +14,7 @@ const only = process.env.BENCH_ONLY?.split(",");
 const benches: Readonly<Record<string, () => Promise<void>>> = {
   "in-process": () => benchInProcess(100_000),
   http: () => benchHttp(seconds),
+  scrape: () => benchScrape(seconds),
   redis: () => benchRedis(20_000),
   ledger: async () => {
     for (const appenders of [1, 16, 64]) {

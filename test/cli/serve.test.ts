@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
@@ -28,6 +29,17 @@ function fileWith(text: string | Uint8Array): string {
 }
 
 const anyPort = { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0" };
+
+const canMount = (() => {
+  const directory = temporaryDirectory();
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", directory], { stdio: "ignore" });
+    execFileSync("umount", ["-l", directory]);
+    return true;
+  } catch {
+    return false;
+  }
+})();
 
 describe("serve refuses to start", () => {
   test("and lists every fault of file and variables at once, with the setting that was meant", async () => {
@@ -60,8 +72,10 @@ api_keys: [{ id: a, sha256: short, scopes: [rule] }]
   });
 
   test.each([
-    ["is absent", "/nowhere/holdpoint.yaml", "ENOENT"],
-    ["is a directory", temporaryDirectory(), "EISDIR"],
+    ["is absent", "/nowhere/holdpoint.yaml", "does not exist"],
+    ["is a directory", temporaryDirectory(), "is a directory, expected a file"],
+    ["is empty", fileWith(""), "is empty: expected settings"],
+    ["is blank", fileWith(" \n\t\n"), "is empty: expected settings"],
     ["is a list", fileWith("- mode: enforce\n"), "expected a mapping"],
     ["is a word", fileWith("enforce\n"), "expected a mapping"],
     ["has a key twice", fileWith("mode: enforce\nmode: observe\n"), "unique"],
@@ -129,6 +143,26 @@ api_keys: [{ id: a, sha256: short, scopes: [rule] }]
     expect(under.stderr).not.toMatch(/\n\s+at /);
   });
 
+  const disks = [
+    ["is read-only", "ro", "the file system is read-only"],
+    ["is full", "size=4k", "no space is left on the device"],
+  ] as const;
+  test.skipIf(!canMount)("on a disk that cannot be written", async () => {
+    for (const [what, options, part] of disks) {
+      const directory = temporaryDirectory();
+      execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", directory]);
+      try {
+        const faults = await faultsOf({ ...anyPort, data_dir: directory, bundle: examplesBundle() });
+        expect(faults[0], what).toContain(`data_dir: ${directory}: ${part}`);
+        expect(faults, what).toHaveLength(1);
+        const keys = { ...anyPort, keys_dir: join(directory, "deeper"), bundle: examplesBundle() };
+        expect((await faultsOf(keys))[0], what).toContain(`keys_dir: ${directory}/deeper: ${part}`);
+      } finally {
+        execFileSync("umount", ["-l", directory]);
+      }
+    }
+  });
+
   test("with a store address that cannot be read, without repeating the password in it", async () => {
     const result = await runCommand(["serve"], {
       ...anyPort,
@@ -142,8 +176,8 @@ api_keys: [{ id: a, sha256: short, scopes: [rule] }]
 });
 
 describe("serve starts", () => {
-  test("with an empty configuration file, and with an empty HOLDPOINT_CONFIG", async () => {
-    for (const config of [fileWith(""), fileWith("# nothing\n"), fileWith("---\n"), ""]) {
+  test("with a configuration file that sets nothing, and with an empty HOLDPOINT_CONFIG", async () => {
+    for (const config of [fileWith("{}\n"), fileWith("# nothing\n"), fileWith("---\n"), ""]) {
       const sidecar = await startProcess({ config });
       expect((await sidecar.send({ path: "/healthz" })).status).toBe(200);
       expect(await sidecar.stop()).toEqual({ code: 0, signal: null });

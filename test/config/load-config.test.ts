@@ -27,6 +27,21 @@ function faultsOf(load: () => unknown): readonly string[] {
 const SHA = "a".repeat(64);
 
 describe("loadConfig()", () => {
+  test("leaves the variables alone that Kubernetes sets for a Service of a like name", () => {
+    const port = "tcp://10.0.0.1:8283";
+    const links = {
+      HOLDPOINT_PORT: port,
+      HOLDPOINT_CONTROL_PORT: port,
+      HOLDPOINT_CONTROL_PORT_8283_TCP: port,
+      HOLDPOINT_CONTROL_PORT_8283_TCP_ADDR: "10.0.0.1",
+      HOLDPOINT_CONTROL_SERVICE_HOST: "10.0.0.1",
+      HOLDPOINT_CONTROL_SERVICE_PORT: "8283",
+      HOLDPOINT_CONTROL_SERVICE_PORT_ADMIN: "8283",
+    };
+    expect(fromEnvironment(links)).toEqual(fromEnvironment({}));
+    expect(faultsOf(() => fromEnvironment({ HOLDPOINT_LISTEN_PORT_X: "1" }))).toHaveLength(1);
+  });
+
   test("has a default for every setting", () => {
     expect(fromEnvironment({})).toEqual({
       listen: "127.0.0.1:8282",

@@ -172,15 +172,6 @@ suite("deploy/kustomize", () => {
       }
     });
 
-    test("gets no variable that Kubernetes makes up: HOLDPOINT_CONTROL_PORT would be refused at start", () => {
-      expect(workloadsOf(of("enforce")).map((workload) => podOf(workload).enableServiceLinks)).toEqual([
-        false,
-        false,
-        false,
-      ]);
-      expect(() => loadConfig(undefined, { HOLDPOINT_CONTROL_PORT: "tcp://10.0.0.7:8283" })).toThrow(/1 fault/);
-    });
-
     test("names a Service, ServiceAccount and ConfigMap that exist, and a port that it has", () => {
       const all = of("enforce");
       for (const workload of workloadsOf(all)) {

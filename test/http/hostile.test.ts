@@ -106,6 +106,8 @@ const REFUSED: readonly (readonly [name: string, body: string, code: string, poi
   ["an id with NUL", text({ id: '"a\\u0000"' }), "invalid_request", "/id"],
   ["an id with a line break", text({ id: '"a\\nb"' }), "invalid_request", "/id"],
   ["an id with a right-to-left override", text({ id: '"a\\u202eb"' }), "invalid_request", "/id"],
+  ["an id with a filler that nobody sees", text({ id: '"a\\u3164"' }), "invalid_request", "/id"],
+  ["an id with a variation selector", text({ id: '"a\\ufe0f"' }), "invalid_request", "/id"],
   ["an id with a zero-width space", text({ id: '"a\\u200b"' }), "invalid_request", "/id"],
   ["an entity without id", text({ entity: '{"type":"order"}' }), "invalid_request", "/entity/id"],
   ["an entity with braces", text({ entity: '{"type":"order","id":"{x}"}' }), "invalid_request", "/entity/id"],

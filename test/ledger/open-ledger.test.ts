@@ -1,11 +1,14 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { parseCheckpoint } from "../../src/core/checkpoint.ts";
 import { hashLeaf, rootOf } from "../../src/core/merkle.ts";
 import { verifyNote } from "../../src/core/signed-note.ts";
 import { createNoteVerifier } from "../../src/ledger/ed25519-note.ts";
+import { openEnvironment } from "../../src/ledger/environment.ts";
+import { storedCheckpoint } from "../../src/ledger/open-ledger.ts";
 import { readLedgerEntries } from "../../src/ledger/read-ledger-entries.ts";
 import { verifyLedger } from "../../src/ledger/verify-ledger.ts";
 import { appendMany, ORIGIN, openTestLedger, temporaryDirectory, textOf, VKEY } from "./support.ts";
@@ -141,6 +144,21 @@ describe("openLedger()", () => {
     expect(verifyLedger({ directory, checkpoint: note, vkey: VKEY }).fault).toBeUndefined();
   });
 
+  test("close() leaves a checkpoint over every entry, also where one was signed while a commit ran", async () => {
+    for (let turns = 0; turns < 8; turns += 1) {
+      const directory = temporaryDirectory();
+      const ledger = await openTestLedger(directory);
+      const appending = ledger.append({ text: textOf(0), keys: [] });
+      for (let turn = 0; turn < turns; turn += 1) await nextTurn();
+      ledger.checkpoint();
+      await Promise.all([appending, ledger.close()]);
+      const env = openEnvironment({ directory, mapBytes: 2 ** 30, readOnly: true });
+      expect(storedCheckpoint(env)?.size, `signed after ${turns} turns`).toBe(1);
+      await env.root.close();
+      expectSound(directory, 1);
+    }
+  });
+
   test("refuses a directory of another origin, and one that is no ledger", async () => {
     const directory = temporaryDirectory();
     await (await openTestLedger(directory)).close();
@@ -212,8 +230,8 @@ describe("a full disk", () => {
       const directory = join(mount, "ledger");
       let hasFailed = false;
       let commits = 0;
-      const onCommit = (commit: { isFailed: boolean }): void => {
-        hasFailed ||= commit.isFailed;
+      const onCommit = (commit: { error: Error | undefined }): void => {
+        hasFailed ||= commit.error !== undefined;
         commits += 1;
       };
       const ledger = await openTestLedger(directory, { durability, onCommit });

@@ -1,5 +1,7 @@
 /** Clients that are slow, rude or many; and the end of a process that serves them. */
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { Agent } from "node:http";
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { listen } from "../../src/cli/listen.ts";
@@ -7,7 +9,7 @@ import { examplesBundle } from "../support/bundles.ts";
 import { killProcesses, type SidecarProcess, startProcess } from "../support/process.ts";
 import { freshId, refund, writeFile } from "../support/proposals.ts";
 import { until } from "../support/redis.ts";
-import { KEYS, startSidecar } from "../support/sidecar.ts";
+import { exchange, KEYS, startSidecar } from "../support/sidecar.ts";
 
 afterEach(killProcesses);
 
@@ -32,10 +34,18 @@ async function open(url: string): Promise<Line> {
 }
 
 const decisionRequest = (body: string) =>
-  `POST /v1/decisions HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  `POST /v1/decisions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 
 const sizeOf = async (sidecar: SidecarProcess): Promise<number> =>
   (await sidecar.send({ port: "admin", path: "/v1/ledger/entries?limit=1", key: KEYS.olivia })).body.size;
+
+const CONNECTIONS = 10_000;
+
+/** Node raises its own limit to the hard one when it starts. */
+function openFilesMax(): number {
+  const line = /^Max open files\s+\d+\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+  return line === null || line[1] === "unlimited" ? Number.POSITIVE_INFINITY : Number(line[1]);
+}
 
 describe("connections", () => {
   test("decide answers a thousand connections at once, each its own proposal", async () => {
@@ -54,10 +64,30 @@ describe("connections", () => {
     expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
   });
 
+  // Each end of a connection is a file of its process.
+  test.skipIf(openFilesMax() < CONNECTIONS + 1_000)(
+    `decide is answered beside ${CONNECTIONS} open connections, and they are all still good`,
+    async () => {
+      const sidecar = await startProcess({ bundle: examplesBundle(), connections_max: CONNECTIONS + 10 });
+      const lines: Line[] = [];
+      while (lines.length < CONNECTIONS)
+        lines.push(...(await Promise.all(Array.from({ length: 500 }, () => open(sidecar.decisionUrl)))));
+      expect(await sidecar.decide(writeFile("/tmp/a"))).toMatchObject({ status: 200, body: { outcome: "allow" } });
+      expect((await sidecar.send({ port: "admin", path: "/readyz" })).status).toBe(200);
+      const some = lines.filter((_, index) => index % 100 === 0);
+      for (const { socket } of some) socket.write(decisionRequest(JSON.stringify(writeFile("/tmp/a"))));
+      await until(() => some.every(({ received }) => received().endsWith("}")), "the old connections are answered");
+      expect(some.every(({ received }) => received().startsWith("HTTP/1.1 200 OK\r\n"))).toBe(true);
+      for (const { socket } of lines) socket.destroy();
+      expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
+    },
+  );
+
   test("half requests, half-open connections and aborted bodies keep nobody else waiting and leave no record", async () => {
     const sidecar = await startProcess({ bundle: examplesBundle(), drain_seconds: 1 });
     const proposal = JSON.stringify(writeFile("/tmp/a"));
     const whole = decisionRequest(proposal);
+    await until(async () => (await sizeOf(sidecar)) >= 2, "its start and its policy are recorded");
     const before = await sizeOf(sidecar);
     const cuts = [5, 60, whole.length - proposal.length, whole.length - 1];
     const lines = await Promise.all(Array.from({ length: 400 }, () => open(sidecar.decisionUrl)));
@@ -106,7 +136,7 @@ describe("connections", () => {
   test("connections past connections_max are closed, and the others are served", async () => {
     const sidecar = await startProcess({ bundle: examplesBundle(), connections_max: 5 });
     const lines = await Promise.all(Array.from({ length: 5 }, () => open(sidecar.decisionUrl)));
-    for (const { socket } of lines) socket.write("GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n");
+    for (const { socket } of lines) socket.write("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
     await until(() => lines.every(({ received }) => received().includes("200 OK")), "five are served");
     const sixth = await open(sidecar.decisionUrl);
     await sixth.closed;
@@ -114,7 +144,7 @@ describe("connections", () => {
     lines[0]!.socket.destroy();
     await until(async () => {
       const next = await open(sidecar.decisionUrl);
-      next.socket.write("GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+      next.socket.write("GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
       await next.closed;
       return next.received().includes("200 OK");
     }, "the place is free again");
@@ -149,6 +179,26 @@ describe.each([1, 2])("shutdown with %i worker(s)", (workers) => {
     }
     expect(await sidecar.ended).toEqual({ code: 0, signal: null });
     expect(sidecar.lines.at(-1)?.msg).toBe("Stopped");
+  });
+
+  test("a draining sidecar answers probes and a last scrape on the admin port until its decisions are done", async () => {
+    const sidecar = await startProcess({ bundle: examplesBundle(), workers, drain_seconds: 600 });
+    const whole = decisionRequest(JSON.stringify(writeFile("/tmp/a")));
+    const inFlight = await open(sidecar.decisionUrl);
+    inFlight.socket.write(whole.slice(0, -10));
+    for (let index = 0; index < 8; index += 1) await sidecar.decide(writeFile("/tmp/b"));
+    sidecar.child.kill("SIGTERM");
+    await isDraining(sidecar);
+    const agent = new Agent({ keepAlive: false });
+    const fresh = (path: string) => exchange(agent, sidecar.adminUrl, { path });
+    expect(await fresh("/readyz")).toMatchObject({ status: 503, body: { checks: { shutdown: "draining" } } });
+    const scrape = await fresh("/metrics");
+    expect(scrape.status).toBe(200);
+    expect(scrape.text).toContain("holdpoint_decisions_total");
+    inFlight.socket.write(whole.slice(-10));
+    await inFlight.closed;
+    expect(inFlight.received()).toMatch(/^HTTP\/1.1 200 OK\r\n/);
+    expect(await sidecar.ended).toEqual({ code: 0, signal: null });
   });
 
   test("SIGTERM answers a long-poll with what is", async () => {

@@ -533,6 +533,23 @@ export function conformance(name: string, startHarness: () => Promise<Harness>):
         expect(await use).toMatchObject({ status: "exhausted", version: 3 });
       });
 
+      it("lets one tenant fill its own room alone", async () => {
+        const bounded = await harness.open({ waitersMax: 10, waitersPerTenantMax: 2 });
+        const [own, others] = [
+          await opened(store, anOpening(freshTenant())),
+          await opened(store, anOpening(freshTenant())),
+        ];
+        const controller = new AbortController();
+        const wait = (of: typeof own) => bounded.waitApproval(waiting(of, { signal: controller.signal }));
+        const waits = [wait(own), wait(own)];
+        await expect(bounded.waitApproval(waiting(own))).rejects.toMatchObject({ code: "overloaded" });
+        waits.push(wait(others), wait(others));
+        controller.abort();
+        await Promise.all(waits);
+        expect(await bounded.waitApproval(waiting(own, { version: 0 }))).toEqual(own);
+        await bounded.close();
+      });
+
       it("lets the last waiter in and turns the next away", async () => {
         const bounded = await harness.open({ waitersMax: 2 });
         const approval = await opened(store, anOpening(freshTenant()));

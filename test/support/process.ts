@@ -175,7 +175,12 @@ export async function startProcess(
 
 /** One counter of `/metrics`, summed over its label sets that carry `labels`; 0 where there is none. */
 export async function metricOf(sidecar: Pick<SidecarProcess, "send">, name: string, labels = ""): Promise<number> {
-  const { text } = await sidecar.send({ port: "admin", path: "/metrics" });
+  const asked = Date.now() / 1000;
+  let text = "";
+  await until(async () => {
+    text = (await sidecar.send({ port: "admin", path: "/metrics" })).text;
+    return Number(/^holdpoint_scrape_timestamp_seconds (\S+)$/m.exec(text)?.[1] ?? 0) >= asked;
+  }, "the figures are of now");
   return text
     .split("\n")
     .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))

@@ -102,6 +102,7 @@ describe("createMetrics()", () => {
       "holdpoint_policy_last_load_timestamp_seconds gauge",
       "holdpoint_policy_load_errors_total counter",
       "holdpoint_problems_total counter",
+      "holdpoint_scrape_timestamp_seconds gauge",
       "holdpoint_store_duration_seconds histogram",
       "holdpoint_store_errors_total counter",
     ]);

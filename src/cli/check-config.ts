@@ -1,0 +1,116 @@
+/** What can be known of a configuration before it serves, without touching anything. */
+import { accessSync, constants, existsSync, readdirSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { type Config, isLocal } from "../config/load-config.ts";
+import { ConfigError, toError } from "../core/errors.ts";
+import { loadPolicy } from "../policy/load-policy.ts";
+import { loadSigningKeys } from "../signing/signing-keys.ts";
+
+export interface ConfigReport {
+  readonly faults: readonly string[];
+  readonly warnings: readonly string[];
+  /** What was looked at and holds, a sentence each. */
+  readonly holds: readonly string[];
+}
+
+export async function checkConfig(config: Config): Promise<ConfigReport> {
+  const faults: string[] = [];
+  const holds: string[] = [];
+  await checkBundle(config, faults, holds);
+  checkDirectory("data_dir", config.data_dir, faults, holds);
+  checkKeys(config.keys_dir, faults, holds);
+  checkSocket("listen", config.listen, faults, holds);
+  checkSocket("admin_listen", config.admin_listen, faults, holds);
+  for (const { name, jwks } of config.jwt_issuers)
+    if (!/^https?:/i.test(jwks)) checkReadable(`jwt_issuers: ${name}: jwks`, jwks, faults, holds);
+  return { faults, warnings: warningsOf(config), holds };
+}
+
+async function checkBundle(config: Config, faults: string[], holds: string[]): Promise<void> {
+  if (config.bundle === undefined) return;
+  try {
+    const { digest, revision } = await loadPolicy({ path: config.bundle, entrypoint: config.entrypoint });
+    holds.push(`bundle: ${config.bundle} loads, ${digest}${revision === "" ? "" : `, revision ${revision}`}`);
+  } catch (thrown) {
+    const found = thrown instanceof ConfigError ? thrown.faults : [];
+    faults.push(...(found.length === 0 ? [toError(thrown).message] : found).map((fault) => `bundle: ${fault}`));
+  }
+}
+
+/** Writable, or creatable: the nearest folder that is there decides. @returns whether it is */
+function checkDirectory(setting: string, path: string, faults: string[], holds: string[]): boolean {
+  let folder = resolve(path);
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+  const isThere = folder === resolve(path);
+  try {
+    if (!statSync(folder).isDirectory()) throw new Error(`${folder} is no directory`);
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    holds.push(`${setting}: ${path} ${isThere ? "is writable" : "can be created"}`);
+    return isThere;
+  } catch (thrown) {
+    faults.push(`${setting}: ${toError(thrown).message}`);
+    return false;
+  }
+}
+
+/** Keys that are there are read; where there are none a start would make one. */
+function checkKeys(directory: string, faults: string[], holds: string[]): void {
+  let names: readonly string[] = [];
+  try {
+    names = readdirSync(directory);
+  } catch {
+    // Absent, or no directory: whether it can be made is what counts.
+  }
+  if (!names.some((name) => /^permit-.*\.json$/.test(name))) {
+    checkDirectory("keys_dir", directory, faults, holds);
+    return;
+  }
+  try {
+    const { active, verifying } = loadSigningKeys(directory, Math.floor(Date.now() / 1000), false);
+    holds.push(`keys_dir: ${directory} has the signing key ${active.kid}, ${verifying.length} verify`);
+  } catch (thrown) {
+    const found = thrown instanceof ConfigError ? thrown.faults : [];
+    faults.push(...(found.length === 0 ? [`keys_dir: ${toError(thrown).message}`] : found));
+  }
+}
+
+function checkSocket(setting: string, address: string, faults: string[], holds: string[]): void {
+  if (!address.startsWith("unix:")) return;
+  const folder = dirname(address.slice("unix:".length));
+  try {
+    if (!statSync(folder).isDirectory()) throw new Error(`${folder} is no directory`);
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    holds.push(`${setting}: ${folder} is there`);
+  } catch (thrown) {
+    faults.push(`${setting}: ${toError(thrown).message}`);
+  }
+}
+
+function checkReadable(setting: string, path: string, faults: string[], holds: string[]): void {
+  try {
+    accessSync(path, constants.R_OK);
+    holds.push(`${setting}: ${path} is readable`);
+  } catch (thrown) {
+    faults.push(`${setting}: ${toError(thrown).message}`);
+  }
+}
+
+function warningsOf(config: Config): string[] {
+  const { auth, admin_auth, api_keys, jwt_issuers, bundle, mode, listen } = config;
+  const warnings: string[] = [];
+  if (bundle === undefined) warnings.push("bundle: none, so everything is denied in enforce mode");
+  if (auth.includes("none"))
+    warnings.push("auth: callers are NOT authenticated. For development, or a socket only the agent can reach");
+  if (admin_auth.includes("none"))
+    warnings.push("admin_auth: reviewers are NOT authenticated. Whoever reaches the admin port can approve");
+  else if (![...api_keys, ...jwt_issuers].some(({ scopes }) => scopes.includes("review")))
+    warnings.push("api_keys: nobody has the scope review, so nobody can grant an approval");
+  if (!auth.includes("none") && ![...api_keys, ...jwt_issuers].some(({ scopes }) => scopes.includes("decide")))
+    warnings.push("api_keys: nobody has the scope decide, so nobody can propose");
+  if (mode === "observe") warnings.push("mode: observe, so nothing is blocked");
+  if (!isLocal(listen) && !listen.startsWith("unix:"))
+    warnings.push(
+      `listen: ${listen} is reached from elsewhere without TLS of its own; keep it inside a network you trust`,
+    );
+  return warnings;
+}

@@ -1,0 +1,134 @@
+/** `holdpoint policy inspect`: what a bundle holds, and whether the sidecar would take it. */
+import { existsSync, statSync } from "node:fs";
+import { ConfigError } from "../../core/errors.ts";
+import type { Json } from "../../core/types.ts";
+import { type BundleFacts, type ContractFacts, inspectBundle } from "../../policy/inspect-bundle.ts";
+import { loadPolicy } from "../../policy/load-policy.ts";
+import { defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
+import { checkEntrypoint } from "../opa-sources.ts";
+import { duration, fields, jsonPretty, plural, shown, table } from "../terminal.ts";
+import { writeLines, writeOut } from "../write-out.ts";
+
+export const policyInspectCommand = defineCommand({
+  name: "policy inspect",
+  words: { usage: "BUNDLE", min: 1, max: 1 },
+  options: {
+    entrypoint: { kind: "text", value: "RULE", meaning: "Rule that decides, slash-separated (holdpoint/decision)" },
+    ...JSON_OPTION,
+  },
+  details: `BUNDLE is a .tar.gz, a directory, or a .wasm with data.json beside it. Exit code 3 where it does not load.`,
+  examples: ["holdpoint policy inspect bundle.tar.gz", "holdpoint policy inspect bundle.tar.gz --json | jq -r .digest"],
+  run: async ({ options, words }) => {
+    const path = words[0]!;
+    if (!existsSync(path)) throw usageError(`There is no ${shown(path)}`);
+    const loading = await load(path, checkEntrypoint(options.entrypoint));
+    const facts = await inspectBundle(path).catch((thrown: unknown) => {
+      if (thrown instanceof ConfigError) return undefined; // as loading says
+      throw thrown;
+    });
+    const { size } = statSync(path);
+    if (options.json) await writeOut(`${jsonPretty(document(path, size, loading, facts))}\n`);
+    else await writeLines(text(path, size, loading, facts));
+    return loading.refusal === undefined ? EXIT.done : EXIT.differs;
+  },
+});
+
+interface Loading {
+  readonly digest: string | undefined;
+  readonly refusal: { readonly code: string; readonly faults: readonly string[] } | undefined;
+}
+
+async function load(path: string, entrypoint: string): Promise<Loading> {
+  try {
+    const { digest } = await loadPolicy({ path, entrypoint });
+    return { digest, refusal: undefined };
+  } catch (thrown) {
+    if (!(thrown instanceof ConfigError)) throw thrown;
+    const { code, message, faults } = thrown;
+    return { digest: undefined, refusal: { code, faults: faults.length === 0 ? [message] : faults } };
+  }
+}
+
+function document(path: string, bytes: number, { digest, refusal }: Loading, facts: BundleFacts | undefined): Json {
+  return {
+    bundle: path,
+    bytes,
+    loads: refusal === undefined,
+    digest: digest ?? null,
+    refusal: (refusal ?? null) as Json,
+    revision: facts?.revision ?? null,
+    entrypoints: facts?.module?.entrypoints ?? null,
+    builtins: facts?.module?.builtins ?? null,
+    wasm_bytes: facts?.wasmBytes ?? null,
+    data_chars: facts?.dataChars ?? null,
+    contracts: (facts?.contracts ?? []).map(contractDocument),
+    roles: (facts?.roles ?? []).map(({ name, permissions }) => ({ name, permissions })),
+  };
+}
+
+function contractDocument({ action, risk, mode, approval, permit, thresholds }: ContractFacts): Json {
+  return {
+    action,
+    risk: risk ?? null,
+    mode: mode ?? null,
+    approval: approval ?? null,
+    permit: permit ?? null,
+    thresholds,
+  };
+}
+
+function text(path: string, bytes: number, { digest, refusal }: Loading, facts: BundleFacts | undefined): string[] {
+  const head = fields([
+    ["bundle", `${shown(path)}, ${plural(bytes, "byte")}`],
+    ["loads", refusal === undefined ? "yes" : `NO: ${refusal.code}`],
+    ["digest", digest],
+    ["revision", facts === undefined ? undefined : facts.revision === "" ? "none" : shown(facts.revision)],
+    [
+      "module",
+      facts === undefined
+        ? undefined
+        : `${plural(facts.wasmBytes, "byte")}, data ${plural(facts.dataChars, "character")}`,
+    ],
+    ["entrypoints", names(facts?.module?.entrypoints)],
+    ["builtins", names(facts?.module?.builtins)],
+  ]);
+  const faults = refusal === undefined ? [] : ["", ...refusal.faults.map((fault) => `  - ${fault}`)];
+  return [...head, ...faults, ...(facts === undefined ? [] : [...contractLines(facts), ...roleLines(facts)])];
+}
+
+function names(list: readonly string[] | undefined): string | undefined {
+  if (list === undefined) return undefined;
+  return list.length === 0 ? "none" : list.map(shown).join(", ");
+}
+
+function contractLines({ contracts }: BundleFacts): string[] {
+  if (contracts.length === 0)
+    return ["", "No contracts in its data (holdpoint.contracts): with the policy library every action is denied."];
+  const rows = contracts.map((one) => [
+    shown(one.action),
+    shown(one.risk ?? "-"),
+    one.mode ?? "-",
+    approvalText(one),
+    permitText(one),
+  ]);
+  return ["", ...table(["ACTION", "RISK", "MODE", "APPROVAL", "PERMIT"], rows)];
+}
+
+function approvalText({ approval, thresholds }: ContractFacts): string {
+  const by = thresholds === 0 ? "" : `, ${plural(thresholds, "threshold")}`;
+  if (approval === undefined) return thresholds === 0 ? "-" : plural(thresholds, "threshold");
+  const roles = Array.isArray(approval.roles) ? approval.roles.map(String).map(shown).join(" or ") : "any reviewer";
+  return `${shown(String(approval.when ?? "asked"))}: ${String(approval.quorum ?? 1)} of ${roles}${by}`;
+}
+
+function permitText({ permit }: ContractFacts): string {
+  if (permit?.required !== true) return "-";
+  const ttl = typeof permit.ttl_seconds === "number" ? `, ${duration(permit.ttl_seconds)}` : "";
+  return `required${typeof permit.audience === "string" ? ` for ${shown(permit.audience)}` : ""}${ttl}`;
+}
+
+function roleLines({ roles }: BundleFacts): string[] {
+  if (roles.length === 0) return [];
+  const rows = roles.map(({ name, permissions }) => [shown(name), permissions.map(shown).join(", ")]);
+  return ["", ...table(["ROLE", "PERMISSIONS"], rows)];
+}

@@ -1,0 +1,21 @@
+/** `holdpoint serve` on the command line; what serving is, is in ../serve.ts. */
+import { CONFIG_OPTION, defineCommand, EXIT } from "../command.ts";
+
+export const serveCommand = defineCommand({
+  name: "serve",
+  options: CONFIG_OPTION,
+  details: `SIGHUP reloads policy and keys, SIGTERM and SIGINT drain, a second one ends at once. Logs go to standard error.`,
+  examples: [
+    "holdpoint serve --config /etc/holdpoint/holdpoint.yaml",
+    "HOLDPOINT_BUNDLE=bundle.tar.gz HOLDPOINT_MODE=observe holdpoint serve",
+  ],
+  run: async ({ environment, configPath }) => {
+    const { loadConfig } = await import("../../config/load-config.ts");
+    const load = () => loadConfig(configPath, environment);
+    const settings = load();
+    // A configuration with faults is told before the server's parts are loaded.
+    const { serve } = await import("../serve.ts");
+    await serve(settings, { load, path: configPath });
+    return EXIT.done;
+  },
+});

@@ -1,0 +1,133 @@
+/**
+ * Cases for `policy verify`, from JSON and YAML files: lists of proposals, lists of {name, input, expect}, or the table
+ * that `opa test` reads, {cases: {<table>: [{name, input, expected}]}}.
+ */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import { parseDocument } from "yaml";
+import { ConfigError, toError } from "../core/errors.ts";
+import { type Reading, readJson } from "../core/read-json.ts";
+import type { Json, JsonObject } from "../core/types.ts";
+
+export interface PolicyCase {
+  readonly name: string;
+  /** Canonical policy input, or a proposal that has yet to become one. */
+  readonly given:
+    | { readonly kind: "input"; readonly text: string }
+    | { readonly kind: "proposal"; readonly reading: Reading };
+  /** JSON text of what the result must be. */
+  readonly expect: string | undefined;
+}
+
+const FILE_BYTES_MAX = 64 << 20;
+const LIMITS = { bytesMax: FILE_BYTES_MAX, depthMax: 128 };
+const EXTENSIONS = new Set([".json", ".yaml", ".yml"]);
+
+/** @throws ConfigError with every fault of every file, or where there is no case at all */
+export function readCases(path: string): PolicyCase[] {
+  const faults: string[] = [];
+  const cases = filesOf(path, faults).flatMap((file) => {
+    try {
+      return casesOf(basename(file), readFile(file), (fault) => faults.push(`${file}: ${fault}`));
+    } catch (thrown) {
+      faults.push(`${file}: ${toError(thrown).message.split("\n")[0]}`);
+      return [];
+    }
+  });
+  if (faults.length === 0 && cases.length === 0) faults.push(`${path}: no cases`);
+  if (faults.length > 0) throw new ConfigError("config_invalid", `Cannot read the cases in ${path}`, faults);
+  return cases;
+}
+
+function filesOf(path: string, faults: string[]): string[] {
+  try {
+    if (!statSync(path).isDirectory()) return [path];
+    return readdirSync(path, { recursive: true, encoding: "utf8" })
+      .filter((name) => EXTENSIONS.has(extname(name)) && !name.split("/").some((part) => part.startsWith(".")))
+      .sort()
+      .map((name) => join(path, name));
+  } catch (thrown) {
+    faults.push(toError(thrown).message);
+    return [];
+  }
+}
+
+function readFile(file: string): Json {
+  const bytes = readFileSync(file);
+  if (extname(file) === ".json") return readJson(bytes, LIMITS).value;
+  const document = parseDocument(bytes.toString("utf8"), { uniqueKeys: true, intAsBigInt: true });
+  const problem = document.errors[0] ?? document.warnings[0];
+  if (problem !== undefined) throw problem;
+  return exactly(document.toJS({ maxAliasCount: 100 }));
+}
+
+/** YAML numbers as JSON has them; one that would become another is refused. */
+function exactly(value: unknown): Json {
+  if (typeof value === "bigint") {
+    if (BigInt(Number(value)) !== value || !Number.isSafeInteger(Number(value)))
+      throw new Error(`${value} is no number that every reader can be sure of`);
+    return Number(value);
+  }
+  if (typeof value === "number" && !Number.isFinite(value)) throw new Error(`${value} is no JSON number`);
+  if (Array.isArray(value)) return value.map(exactly);
+  if (typeof value === "object" && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, exactly(inner)]));
+  return value as Json;
+}
+
+type Tell = (fault: string) => void;
+
+function casesOf(name: string, value: Json, tell: Tell): PolicyCase[] {
+  if (isObject(value) && Object.hasOwn(value, "cases")) {
+    const { cases } = value;
+    if (isObject(cases!))
+      return Object.entries(cases).flatMap(([table, list]) => listOf(`${name}: ${table}`, list, tell));
+    return listOf(name, cases!, tell);
+  }
+  return listOf(name, isObject(value) ? [value] : value, tell);
+}
+
+function listOf(name: string, value: Json, tell: Tell): PolicyCase[] {
+  if (!Array.isArray(value)) {
+    tell(`${name}: expected a list of cases`);
+    return [];
+  }
+  return (value as readonly Json[]).flatMap((one, index) => caseOf(`${name}: `, one, { index, tell }));
+}
+
+const MEMBERS = new Set(["name", "note", "input", "expect", "expected"]);
+
+function caseOf(prefix: string, value: Json, { index, tell }: { index: number; tell: Tell }): PolicyCase[] {
+  const refuse = (fault: string): PolicyCase[] => {
+    tell(`${prefix}case ${index + 1}: ${fault}`);
+    return [];
+  };
+  if (!isObject(value)) return refuse("expected an object");
+  if (!Object.hasOwn(value, "input")) {
+    if (!Object.hasOwn(value, "action")) return refuse("expected a proposal, or an object with an input");
+    const label = typeof value.id === "string" ? value.id : `case ${index + 1}`;
+    return [{ name: prefix + label, given: { kind: "proposal", reading: reread(value) }, expect: undefined }];
+  }
+  const unknown = Object.keys(value).filter((member) => !MEMBERS.has(member));
+  if (unknown.length > 0) return refuse(`unknown member ${unknown[0]}`);
+  if (Object.hasOwn(value, "expect") && Object.hasOwn(value, "expected"))
+    return refuse("expect and expected are the same");
+  const expect = Object.hasOwn(value, "expect") ? value.expect : value.expected;
+  const label = typeof value.name === "string" ? value.name : `case ${index + 1}`;
+  const text = reread(value.input!).canonical;
+  return [
+    {
+      name: prefix + label,
+      given: { kind: "input", text },
+      expect: expect === undefined ? undefined : JSON.stringify(expect),
+    },
+  ];
+}
+
+function reread(value: Json): Reading {
+  return readJson(JSON.stringify(value), LIMITS);
+}
+
+function isObject(value: Json): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

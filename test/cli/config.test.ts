@@ -1,0 +1,109 @@
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { SETTINGS } from "../../src/config/settings.ts";
+import { examplesBundle } from "../support/bundles.ts";
+import { runCommand, temporaryDirectory } from "../support/process.ts";
+import { API_KEYS } from "../support/sidecar.ts";
+import { runJson } from "./run-main.ts";
+
+const fileWith = (text: string): string => {
+  const path = join(temporaryDirectory(), "holdpoint.yaml");
+  writeFileSync(path, text);
+  return path;
+};
+
+describe("config check", () => {
+  test("says what holds and what to think about, and touches nothing", async () => {
+    const data_dir = join(temporaryDirectory(), "not", "yet");
+    const { code, stdout, stderr } = await runCommand(["config", "check"], { data_dir, bundle: examplesBundle() });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^OK defaults and variables\n/);
+    expect(stdout).toMatch(/ {2}bundle: .* loads, sha256:[0-9a-f]{64}\n/);
+    expect(stdout).toContain(`data_dir: ${data_dir} can be created`);
+    expect(stdout).toContain("warning: auth: callers are NOT authenticated");
+    expect(stdout).toContain("warning: api_keys: nobody has the scope review");
+    expect(existsSync(data_dir)).toBe(false);
+  });
+
+  test("has no warning where everything is as it should be", async () => {
+    const settings = { data_dir: temporaryDirectory(), bundle: examplesBundle(), auth: "api_key", api_keys: API_KEYS };
+    const { ok, warnings, holds } = await runJson(["config", "check"], settings);
+    expect({ ok, warnings }).toEqual({ ok: true, warnings: [] });
+    expect(holds).toHaveLength(3);
+  });
+
+  test("lists every fault of the settings at once, and exits with 2", async () => {
+    const path = fileWith("mode: loose\nworkers: many\nlistn: x\n");
+    const { code, stdout, stderr } = await runCommand(["config", "check", "--config", path, "--json"]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(JSON.parse(stderr).error).toMatchObject({
+      code: "config_invalid",
+      faults: [expect.anything(), expect.anything(), expect.anything()],
+    });
+  });
+
+  test("lists every fault of what they name at once", async () => {
+    const directory = temporaryDirectory();
+    writeFileSync(join(directory, "file"), "");
+    mkdirSync(join(directory, "keys"));
+    writeFileSync(join(directory, "keys", "permit-a.json"), "{}");
+    const before = readdirSync(directory);
+    const { code, stderr } = await runCommand(["config", "check"], {
+      bundle: join(directory, "file"),
+      data_dir: join(directory, "file"),
+      keys_dir: join(directory, "keys"),
+      listen: "unix:/nowhere/holdpoint.sock",
+    });
+    expect(code).toBe(2);
+    const settings = [...stderr.matchAll(/^ {2}- (\w+): /gm)].map((match) => match[1]);
+    expect([...new Set(settings)]).toEqual(["bundle", "data_dir", "keys_dir", "listen"]);
+    expect(readdirSync(directory)).toEqual(before);
+  });
+});
+
+describe("config print", () => {
+  const TEXT = `
+mode: observe
+ledger: { durability: relaxed }
+store: redis://user:hunter2@127.0.0.1:6379/0
+tenants: { payments: { mode: enforce } }
+`;
+
+  test("has every setting with where it came from, and is taken again", async () => {
+    const path = fileWith(TEXT);
+    const { code, stdout, stderr } = await runCommand(["config", "print", "--config", path], {
+      workers: 2,
+      bundle: "b.tar.gz",
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    for (const { key } of SETTINGS) expect(stdout).toMatch(new RegExp(`^(# )?${key.replace(".", "\\.")}:`, "m"));
+    expect(stdout).toMatch(/^mode: observe {2}# file$/m);
+    expect(stdout).toMatch(/^workers: 2 {2}# HOLDPOINT_WORKERS$/m);
+    expect(stdout).toMatch(/^ledger\.durability: relaxed {2}# file$/m);
+    expect(stdout).toMatch(/^batch_max: 100 {2}# default$/m);
+    expect(stdout).not.toContain("hunter2");
+    expect(stdout).toMatch(/^store: redis:\/\/user:REDACTED@127\.0\.0\.1:6379\/0 {2}# file; redacted/m);
+
+    const again = await runCommand(["config", "print", "--config", fileWith(stdout)]);
+    expect(again.stderr).toBe("");
+    expect(parse(again.stdout)).toEqual(parse(stdout));
+  });
+
+  test("as JSON, with hashes of keys shortened", async () => {
+    const { settings } = await runJson(["config", "print"], { api_keys: API_KEYS, admin_auth: "api_key" });
+    const byKey = new Map(settings.map((one: { key: string }) => [one.key, one]));
+    expect([...byKey.keys()]).toEqual(SETTINGS.map(({ key }) => key));
+    expect(byKey.get("admin_auth")).toEqual({ key: "admin_auth", value: "api_key", source: "variable" });
+    expect(byKey.get("bundle")).toEqual({ key: "bundle", value: null, source: "default" });
+    const keys = byKey.get("api_keys") as { value: { sha256: string; actors: unknown }[]; redacted: boolean };
+    expect(keys.redacted).toBe(true);
+    expect(keys.value.map(({ sha256 }) => sha256)).toEqual(API_KEYS.map(({ sha256 }) => `${sha256.slice(0, 8)}…`));
+    expect(keys.value.find(({ actors }) => actors === "*")).toBeDefined();
+  });
+
+  test("of a configuration with faults lists them, and exits with 2", async () => {
+    expect(await runCommand(["config", "print"], { mode: "loose" })).toMatchObject({ code: 2, stdout: "" });
+  });
+});

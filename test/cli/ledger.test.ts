@@ -1,0 +1,216 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, describe, expect, test } from "vitest";
+import { examplesBundle } from "../support/bundles.ts";
+import {
+  environmentOf,
+  killProcesses,
+  mainPath,
+  runCommand,
+  type SidecarProcess,
+  startProcess,
+  temporaryDirectory,
+} from "../support/process.ts";
+import { freshId, refund, writeFile } from "../support/proposals.ts";
+import { KEYS } from "../support/sidecar.ts";
+import { runAndHangUp } from "./run-main.ts";
+
+afterEach(killProcesses);
+
+describe("ledger verify", () => {
+  const verify = (dataDir: string, ...args: string[]) =>
+    runCommand(["ledger", "verify", "--data-dir", dataDir, ...args]);
+  const checkpointOf = async (sidecar: SidecarProcess, path: string) => {
+    const { text } = await sidecar.send({ port: "admin", path: "/v1/ledger/checkpoint", key: KEYS.olivia });
+    writeFileSync(path, text);
+    return path;
+  };
+
+  /** A ledger of some entries, a copy of its directory, and more entries after that; with a checkpoint from each time. */
+  async function twoAges() {
+    const settings = { bundle: examplesBundle(), data_dir: temporaryDirectory() };
+    const young = temporaryDirectory();
+    const first = await startProcess(settings);
+    const path = `/tmp/${freshId("v")}`;
+    await first.decide(writeFile(path));
+    for (let index = 0; index < 30; index += 1) await first.decide(writeFile(`/tmp/${freshId("v")}`));
+    const before = await checkpointOf(first, join(young, "before.txt"));
+    await first.stop();
+    cpSync(join(settings.data_dir, "ledger"), join(young, "ledger"), { recursive: true });
+    const second = await startProcess(settings);
+    for (let index = 0; index < 30; index += 1) await second.decide(writeFile(`/tmp/${freshId("v")}`));
+    const after = await checkpointOf(second, join(young, "after.txt"));
+    const live = await verify(settings.data_dir);
+    expect(live).toMatchObject({ code: 0 });
+    await second.stop();
+    return { old: settings.data_dir, young, before, after, path };
+  }
+
+  test("holds, also against an earlier checkpoint; and finds a log cut short, a foreign checkpoint and a flipped byte", async () => {
+    const { old, young, before, after, path } = await twoAges();
+    const good = await verify(old);
+    expect(good).toMatchObject({ code: 0, stderr: "" });
+    expect(good.stdout).toMatch(/^VERIFIED .*: \d+ entries, root \S+, log holdpoint\/[0-9a-f]{16}\n$/);
+    expect(await verify(old, "--checkpoint", before)).toMatchObject({ code: 0 });
+    expect(await verify(old, "--checkpoint", after)).toMatchObject({ code: 0 });
+
+    // Cut short: the copy is whole in itself, and only the later checkpoint says what is missing.
+    expect(await verify(young)).toMatchObject({ code: 0 });
+    const cut = await verify(young, "--checkpoint", after);
+    expect(cut.code).toBe(3);
+    expect(cut.stdout).toMatch(/^DOES NOT VERIFY .*: first fault at checkpoint/);
+
+    const text = readFileSync(after, "utf8");
+    const forged = join(young, "forged.txt");
+    writeFileSync(
+      forged,
+      text.replace(/^\d+$/m, (size) => String(Number(size) - 1)),
+    );
+    expect((await verify(old, "--checkpoint", forged)).code).toBe(3);
+
+    const json = JSON.parse((await verify(old, "--json")).stdout);
+    expect(json).toMatchObject({ entries: expect.any(Number), root: expect.any(String), origin: expect.any(String) });
+    expect(json.fault).toBeUndefined();
+
+    const data = join(young, "ledger", "data.mdb");
+    const bytes = readFileSync(data);
+    // LMDB leaves copies of a page behind: the byte is flipped wherever this entry's text lies.
+    for (let place = bytes.indexOf(path); place >= 0; place = bytes.indexOf(path, place + 1)) bytes[place + 2]! ^= 1;
+    writeFileSync(data, bytes);
+    const flipped = await verify(young);
+    expect(flipped.code).toBe(3);
+    expect(flipped.stdout).toMatch(/^DOES NOT VERIFY .*: first fault at entry \d+\n {2}expected .*\n {2}found .*\n$/);
+    const faulty = await verify(young, "--json");
+    expect(faulty.code).toBe(3);
+    expect(JSON.parse(faulty.stdout).fault).toMatchObject({ kind: "entry", index: expect.any(Number) });
+  });
+
+  test("with a key wants a checkpoint that the key signed", async () => {
+    const data_dir = temporaryDirectory();
+    const sidecar = await startProcess({ bundle: examplesBundle(), data_dir });
+    await sidecar.decide(writeFile("/tmp/a"));
+    // Killed before it ever signed one: nothing but the log itself vouches for this log.
+    await sidecar.stop("SIGKILL");
+    const own = readFileSync(join(data_dir, "ledger", "checkpoint-key.pub"), "utf8").trim();
+    expect(await verify(data_dir)).toMatchObject({ code: 0 });
+    expect(await verify(data_dir, "--vkey", own)).toMatchObject({ code: 3 });
+    expect((await verify(data_dir, "--vkey", "garbage")).stdout).toMatch(/first fault at checkpoint/);
+    const again = await startProcess({ bundle: examplesBundle(), data_dir });
+    await again.decide(writeFile("/tmp/b"));
+    await again.stop();
+    const signed = await verify(data_dir, "--vkey", own);
+    expect(signed).toMatchObject({ code: 0, stdout: expect.stringMatching(/^VERIFIED/) });
+    expect(await verify(data_dir, "--vkey", "garbage")).toMatchObject({ code: 3 });
+  });
+
+  test("says so where there is no ledger, and where the checkpoint cannot be read", async () => {
+    const empty = await verify(temporaryDirectory());
+    expect(empty.code).toBe(3);
+    expect(empty.stdout).toMatch(/first fault at file/);
+    const { code, stderr } = await verify(temporaryDirectory(), "--checkpoint", "/nowhere/checkpoint");
+    expect(code).toBe(2);
+    expect(stderr).toContain("--checkpoint: ENOENT");
+  });
+});
+
+describe("ledger tail", () => {
+  const settingsOf = (sidecar: SidecarProcess, key: string = KEYS.olivia) => ({ admin_url: sidecar.adminUrl, key });
+  const linesOf = (text: string) => text.trimEnd().split("\n");
+
+  test("prints the last entries in order, of one kind too, and as they were recorded", async () => {
+    const sidecar = await startProcess({ bundle: examplesBundle() });
+    await sidecar.decide(writeFile("/tmp/\u202ea", { id: "first" }));
+    const { body } = await sidecar.decide(refund(500, { id: "second" }));
+    await sidecar.review(body.approval.id, "grant", {});
+    await sidecar.decide({ ...writeFile("/tmp/b"), action: { name: "no\u0000ne", arguments: {} } });
+
+    const { code, stdout, stderr } = await runCommand(["ledger", "tail", "-n", "4"], settingsOf(sidecar));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const lines = linesOf(stdout);
+    expect(lines).toHaveLength(4);
+    expect(lines[0]).toMatch(/^\S+Z {2}#\d+ {2}decision {2}default {2}allow fs\.write_file by support-agent dec_\S+$/);
+    expect(lines[1]).toMatch(/approval_opened {2}default {2}appr_\S+ pending ISSUE_REFUND$/);
+    expect(lines[2]).toMatch(/escalate ISSUE_REFUND by support-agent \(approval_required\) dec_/);
+    expect(lines[3]).toMatch(/approval_reviewed {2}default {2}appr_\S+ granted \(grant by olivia\) ISSUE_REFUND$/);
+
+    const decisions = await runCommand(["ledger", "tail", "--kind", "decision", "--json"], settingsOf(sidecar));
+    const recorded = linesOf(decisions.stdout);
+    expect(recorded.map((line) => JSON.parse(line).decision.proposal_id)).toEqual(["first", "second"]);
+    // To the byte: what the ledger hashes.
+    const all = await sidecar.send({ port: "admin", path: "/v1/ledger/entries?limit=100", key: KEYS.olivia });
+    for (const line of recorded) expect(all.text).toContain(line);
+
+    const none = await runCommand(["ledger", "tail", "--kind", "nope"], settingsOf(sidecar));
+    expect(none).toMatchObject({ code: 0, stdout: "", stderr: expect.stringContaining("no entries of the kind nope") });
+    const other = await runCommand(["ledger", "tail", "--kind", "decision"], settingsOf(sidecar, KEYS.otherReviewer));
+    expect(other).toMatchObject({ code: 0, stdout: "" });
+
+    // The files say the same, beside the running sidecar.
+    const files = await runCommand(["ledger", "tail", "-n", "4", "--data-dir", sidecar.dataDir]);
+    expect(files).toMatchObject({ code: 0, stdout });
+    expect(await runCommand(["ledger", "tail"], settingsOf(sidecar, KEYS.bot))).toMatchObject({ code: 1, stdout: "" });
+    const data = join(sidecar.dataDir, "ledger", "data.mdb");
+    await sidecar.stop();
+    const bytes = readFileSync(data);
+    for (let at = bytes.indexOf("second"); at >= 0; at = bytes.indexOf("second", at + 1)) bytes[at]! ^= 1;
+    writeFileSync(data, bytes);
+    const broken = await runCommand(["ledger", "tail", "--data-dir", sidecar.dataDir]);
+    expect(broken).toMatchObject({ code: 3, stderr: expect.stringMatching(/first fault at entry\n {2}- expected /) });
+  });
+
+  test("follows what comes until it is interrupted", async () => {
+    const sidecar = await startProcess({ bundle: examplesBundle() });
+    const child = spawn(process.execPath, [mainPath(), "ledger", "tail", "-n", "1", "--follow", "--kind", "decision"], {
+      env: environmentOf(settingsOf(sidecar)),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const closed = once(child, "close");
+    const input = createInterface({ input: child.stdout });
+    const lines: string[] = [];
+    const line = async () => {
+      const [text] = (await once(input, "line")) as [string];
+      lines.push(text);
+    };
+    // It says on standard error that there is nothing yet: from then on it follows.
+    await once(child.stderr, "data");
+    await Promise.all([line(), sidecar.decide(writeFile("/tmp/a"))]);
+    await Promise.all([line(), sidecar.decide(writeFile("/etc/b"))]);
+    child.kill("SIGINT");
+    expect(await closed).toEqual([0, null]);
+    expect(lines).toEqual([
+      expect.stringMatching(/ allow fs\.write_file /),
+      expect.stringMatching(/ deny fs\.write_file /),
+    ]);
+  });
+
+  test("ends quietly when its reader goes away, and is not cut short for one that stays", async () => {
+    const data_dir = temporaryDirectory();
+    const sidecar = await startProcess({ bundle: examplesBundle(), data_dir });
+    const content = "x".repeat(20_000);
+    for (let index = 0; index < 20; index += 1) {
+      const proposal = writeFile("/tmp/a");
+      await sidecar.decide({ ...proposal, action: { ...proposal.action, arguments: { path: "/tmp/a", content } } });
+    }
+    const args = ["ledger", "tail", "-n", "1000", "--json"];
+    const { code, first, stderr } = await runAndHangUp(args, settingsOf(sidecar));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(first.length).toBeLessThan(800_000);
+    const whole = await runCommand(args, settingsOf(sidecar));
+    const entries = linesOf(whole.stdout).map((line) => JSON.parse(line));
+    expect(entries.filter(({ kind }) => kind === "decision")).toHaveLength(20);
+    expect(whole.stdout.length).toBeGreaterThan(800_000);
+  });
+
+  test.each([
+    [["--data-dir", "x", "--follow"], "--data-dir reads files"],
+    [["-n", "0"], "--number: expected a number from 1"],
+  ])("%j is wrong usage", async (args, part) => {
+    expect(await runCommand(["ledger", "tail", ...args])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(part),
+    });
+  });
+});
