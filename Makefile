@@ -19,6 +19,7 @@ test: node_modules/.installed ## Run all Rego and TypeScript tests, on a real Re
 	@.tools/redis.sh >/dev/null
 	@.tools/kustomize.sh >/dev/null || true
 	@.tools/chromium.sh >/dev/null || true
+	@.tools/promtool.sh >/dev/null || true
 	@.tools/test-rego.sh
 	@npx --no-install vitest run
 

@@ -7,7 +7,7 @@ import type { Config } from "../config/load-config.ts";
 import { fileFault } from "../core/file-fault.ts";
 import type { Ledger, PolicySource, Store } from "../core/ports.ts";
 import { encodeNoteKey, signNote } from "../core/signed-note.ts";
-import type { Mode, Tenant } from "../core/types.ts";
+import type { Tenant } from "../core/types.ts";
 import { createGate, type Gate } from "../gate/gate.ts";
 import { createAdminServer, createDecisionServer } from "../http/create-servers.ts";
 import type { HttpContext } from "../http/exchange.ts";
@@ -24,6 +24,7 @@ import { combineObservers } from "../telemetry/combine-observers.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { observeStore } from "../telemetry/observe-store.ts";
 import { createRefusalLog } from "../telemetry/refusal-log.ts";
+import { gateOptions, modeOptions } from "./gate-options.ts";
 import { liveSettings } from "./live-settings.ts";
 import { isOpenToLocals, openCredentials } from "./open-credentials.ts";
 import { createOperations } from "./operations.ts";
@@ -194,30 +195,6 @@ function tenantsOf({ tenants, api_keys, jwt_issuers }: Config): readonly Tenant[
   const ofKeys = api_keys.map((key) => key.tenant);
   const ofIssuers = jwt_issuers.flatMap((issuer) => issuer.tenants ?? [issuer.tenant]);
   return [...new Set(["default", ...Object.keys(tenants), ...ofKeys, ...ofIssuers])];
-}
-
-function modeOptions(config: Config) {
-  const modes = (of: Readonly<Record<string, { readonly mode: Mode }>>) =>
-    new Map(Object.entries(of).map(([name, { mode }]) => [name, mode]));
-  return {
-    mode: config.mode,
-    tenantModes: modes(config.tenants),
-    actionModes: modes(config.actions),
-    policyMayObserve: config.policy_may_observe,
-  };
-}
-
-function gateOptions(config: Config) {
-  return {
-    ...modeOptions(config),
-    issuer: config.issuer,
-    permitAudience: config.permit_audience,
-    permitTtlSeconds: config.permit_ttl_seconds,
-    approvalTtlSeconds: config.approval_ttl_seconds,
-    grantTtlSeconds: config.grant_ttl_seconds,
-    requireBindingEcho: config.require_binding_echo,
-    pendingApprovalsMax: config.pending_approvals_max,
-  };
 }
 
 interface LedgerWatchers {

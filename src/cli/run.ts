@@ -1,11 +1,11 @@
 /** Picks the command, and turns what it throws into a message and an exit code. */
 import { ConfigError, HoldpointError } from "../core/errors.ts";
+import { packageVersion } from "../http/package-version.ts";
 import { CommandError, type Environment, EXIT, type ExitCode } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { commandPage, groupPage, overview } from "./help.ts";
 import { type CommandLine, findCommand, parseCommandLine } from "./parse-command-line.ts";
 import { jsonLine, shownLines } from "./terminal.ts";
-import { version } from "./version.ts";
 import { writeError, writeOut } from "./write-out.ts";
 
 export async function run(args: readonly string[], environment: Environment): Promise<number> {
@@ -19,7 +19,7 @@ export async function run(args: readonly string[], environment: Environment): Pr
 async function dispatch(line: CommandLine, environment: Environment): Promise<ExitCode> {
   switch (line.kind) {
     case "version":
-      await writeOut(`holdpoint ${version()}\n`);
+      await writeOut(`holdpoint ${packageVersion()}\n`);
       return EXIT.done;
     case "help":
       await writeOut(await helpOn(line.topic));

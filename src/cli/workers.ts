@@ -6,8 +6,9 @@ import cluster, { type Worker } from "node:cluster";
 import type { Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
 import { ConfigError, toError } from "../core/errors.ts";
+import type { RecentActivity } from "../core/ports.ts";
 import type { Tenant } from "../core/types.ts";
-import { type Activity, type ActivityReport, sumActivity } from "../telemetry/activity.ts";
+import { type Activity, sumActivity } from "../telemetry/activity.ts";
 import { aggregate, type Metrics } from "../telemetry/metrics.ts";
 import { endAtOnce } from "./end-at-once.ts";
 
@@ -17,7 +18,7 @@ export interface Workers {
   /** `/metrics` of all processes, summed up. */
   metrics(): Promise<string>;
   /** What all processes did lately. */
-  activity(tenant: Tenant): Promise<ActivityReport>;
+  activity(tenant: Tenant): Promise<RecentActivity>;
   /** Drains them; whoever does not end by itself is ended. */
   stop(): void;
   readonly stopped: Promise<void>;
@@ -119,7 +120,7 @@ export function startWorkers(config: Config, of: WorkerParts & { readonly logger
     listening: everyoneListens,
     stopped,
     metrics: async () => aggregate(await ask({ kind: "metrics" })),
-    activity: async (tenant) => sumActivity((await ask({ kind: "activity", tenant })) as ActivityReport[]),
+    activity: async (tenant) => sumActivity((await ask({ kind: "activity", tenant })) as RecentActivity[]),
     stop: () => {
       if (isStopping) return;
       isStopping = true;

@@ -474,3 +474,27 @@ export interface GateObserver {
   /** Something failed that was not the answer to anybody: a background sweep, a fact that could not be dropped. */
   failed(event: { readonly what: string; readonly error: Error }): void;
 }
+
+export interface MinuteCounts {
+  /** Beginning of the minute, milliseconds since the epoch. */
+  readonly startMs: number;
+  readonly counts: Readonly<Record<Outcome, number>>;
+}
+
+/** The same error, however often it came. */
+export interface Incident {
+  readonly code: string;
+  /** A sentence of ours: never arguments, never a token. */
+  readonly message: string;
+  readonly count: number;
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+/** What happened lately, for people: what is one tenant's, and errors that are nobody's. */
+export interface RecentActivity {
+  /** Of the last 60 minutes those in which something was decided, oldest first. */
+  readonly minutes: readonly MinuteCounts[];
+  /** Newest first. */
+  readonly incidents: readonly Incident[];
+}

@@ -1,7 +1,7 @@
 /** Health, readiness, metrics, keys and the active policy. */
 import { Router } from "express";
-import type { PermitVerifier, PolicySource } from "../core/ports.ts";
-import type { Mode, Outcome, Tenant } from "../core/types.ts";
+import type { PermitVerifier, PolicySource, RecentActivity } from "../core/ports.ts";
+import type { Mode, Tenant } from "../core/types.ts";
 import type { AuthWord } from "./authenticate.ts";
 import { type HttpContext, type HttpLimits, sendJson, sendText } from "./exchange.ts";
 import type { PolicyAnswer, ReadinessAnswer } from "./openapi/response-schemas.ts";
@@ -14,35 +14,12 @@ export interface Readiness {
   readonly checks: Readonly<Record<string, string>>;
 }
 
-export interface MinuteCounts {
-  /** Beginning of the minute, milliseconds since the epoch. */
-  readonly startMs: number;
-  readonly counts: Readonly<Record<Outcome, number>>;
-}
-
-/** The same error, however often it came. */
-export interface Incident {
-  readonly code: string;
-  readonly message: string;
-  readonly count: number;
-  readonly firstMs: number;
-  readonly lastMs: number;
-}
-
-/** What happened lately, over all processes: what is this tenant's, and errors that are nobody's. */
-export interface Activity {
-  /** Of the last 60 minutes those in which something was decided, oldest first. */
-  readonly minutes: readonly MinuteCounts[];
-  /** Newest first. */
-  readonly incidents: readonly Incident[];
-}
-
 export interface Operations {
   /** This sidecar's name. */
   readonly issuer: string;
   /** The sidecar's clock. */
   now(): Date;
-  activity(tenant: Tenant): Promise<Activity>;
+  activity(tenant: Tenant): Promise<RecentActivity>;
   /** How many approvals of this tenant wait. @throws UnavailableError */
   pendingApprovals(tenant: Tenant): Promise<number>;
   readonly policy: PolicySource;

@@ -1,7 +1,8 @@
 /** Decisions of the last hour: bars for the eye, and the same numbers as tables. */
+
+import type { MinuteCounts } from "../core/ports.ts";
 import type { Outcome } from "../core/types.ts";
 import { type Html, html } from "./html.ts";
-import type { MinuteCounts } from "./operation-routes.ts";
 import { moment } from "./status-times.ts";
 
 const MINUTES = 60;

@@ -1,9 +1,9 @@
 /** The status page as HTML: a first look at one sidecar. It works without scripts, and shows its viewer's tenant alone. */
-import type { PolicyStatus } from "../core/ports.ts";
+import type { Incident, PolicyStatus, RecentActivity } from "../core/ports.ts";
 import type { Mode, Tenant } from "../core/types.ts";
 import type { AuthWord } from "./authenticate.ts";
 import { type Html, html } from "./html.ts";
-import type { Activity, Incident, Operations, Readiness } from "./operation-routes.ts";
+import type { Operations, Readiness } from "./operation-routes.ts";
 import { type ObservedView, observedSection, type Part, type PendingView, pendingSection } from "./status-approvals.ts";
 import { decisionsSection, sumMinutes } from "./status-chart.ts";
 import { ago, momentAndAge } from "./status-times.ts";
@@ -19,7 +19,7 @@ export interface StatusView {
   readonly authentication: ReturnType<Operations["authentication"]>;
   readonly policy: PolicyStatus;
   readonly readiness: Readiness;
-  readonly activity: Activity;
+  readonly activity: RecentActivity;
   readonly pending: Part<PendingView>;
   /** Empty where nothing is observed. */
   readonly observed: Part<readonly ObservedView[]>;

@@ -3,7 +3,7 @@
  * gone with the process; metrics and the ledger are what lasts.
  */
 import { type ErrorCode, type IntegrityCode, type UnavailableCode, UnavailableError } from "../core/errors.ts";
-import type { GateObserver } from "../core/ports.ts";
+import type { GateObserver, Incident, MinuteCounts, RecentActivity } from "../core/ports.ts";
 import type { Outcome, Tenant } from "../core/types.ts";
 
 export const ACTIVITY_MINUTES = 60;
@@ -17,29 +17,6 @@ const OUTCOMES = ["allow", "compute", "escalate", "deny"] as const satisfies rea
 /** What belongs to no tenant. */
 const SIDECAR: Tenant = "";
 
-export interface MinuteCounts {
-  /** Beginning of the minute, milliseconds since the epoch. */
-  readonly startMs: number;
-  readonly counts: Readonly<Record<Outcome, number>>;
-}
-
-/** The same error, however often it came. */
-export interface Incident {
-  readonly code: string;
-  /** A sentence of ours: never arguments, never a token. */
-  readonly message: string;
-  readonly count: number;
-  readonly firstMs: number;
-  readonly lastMs: number;
-}
-
-export interface ActivityReport {
-  /** Of the last 60 minutes those in which something was decided, oldest first. */
-  readonly minutes: readonly MinuteCounts[];
-  /** Newest first. */
-  readonly incidents: readonly Incident[];
-}
-
 export interface Activity extends Pick<GateObserver, "decided" | "failed"> {
   /** A call of the store that failed. */
   storeFailed(error: UnavailableError): void;
@@ -49,7 +26,7 @@ export interface Activity extends Pick<GateObserver, "decided" | "failed"> {
   /** A fact on its way to the ledger; some facts are errors. */
   recorded(kind: string, data: object, tenant?: Tenant): void;
   /** INVARIANT (isolated): what is this tenant's, and what is nobody's. */
-  report(tenant: Tenant): ActivityReport;
+  report(tenant: Tenant): RecentActivity;
 }
 
 /** What each failure of the sidecar's own means, and where to look. */
@@ -112,7 +89,7 @@ export function createActivity(nowMs: () => number): Activity {
     },
     report: (tenant) => {
       const { minutes, incidents } = tenants.get(tenant) ?? createRecent();
-      const own: ActivityReport = { minutes: minutes.since(nowMs()), incidents: [...incidents.values()] };
+      const own: RecentActivity = { minutes: minutes.since(nowMs()), incidents: [...incidents.values()] };
       return sumActivity([own, { minutes: [], incidents: [...sidecar.incidents.values()] }]);
     },
   };
@@ -200,7 +177,7 @@ function incidentsOf(kind: string, data: object): readonly Pick<Incident, "code"
 }
 
 /** One report from those of several processes. */
-export function sumActivity(reports: readonly ActivityReport[]): ActivityReport {
+export function sumActivity(reports: readonly RecentActivity[]): RecentActivity {
   const minutes = new Map<number, MinuteCounts>();
   const incidents = new Map<string, Incident>();
   for (const report of reports) {

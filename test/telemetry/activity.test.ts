@@ -1,13 +1,8 @@
 import { expect, test } from "vitest";
 import { type ErrorCode, IntegrityError, UnavailableError } from "../../src/core/errors.ts";
+import type { RecentActivity } from "../../src/core/ports.ts";
 import type { Outcome } from "../../src/core/types.ts";
-import {
-  ACTIVITY_TENANTS_MAX,
-  type ActivityReport,
-  createActivity,
-  INCIDENTS_MAX,
-  sumActivity,
-} from "../../src/telemetry/activity.ts";
+import { ACTIVITY_TENANTS_MAX, createActivity, INCIDENTS_MAX, sumActivity } from "../../src/telemetry/activity.ts";
 import { combineObservers } from "../../src/telemetry/combine-observers.ts";
 
 const MINUTE = 60_000;
@@ -21,9 +16,9 @@ function started(atMs = START) {
   return { clock, activity, decide };
 }
 
-const minutesOf = (report: ActivityReport) => report.minutes.map(({ startMs, counts }) => [startMs, counts]);
+const minutesOf = (report: RecentActivity) => report.minutes.map(({ startMs, counts }) => [startMs, counts]);
 const counts = (of: Partial<Record<Outcome, number>>) => ({ allow: 0, compute: 0, escalate: 0, deny: 0, ...of });
-const codesOf = (report: ActivityReport) => report.incidents.map(({ code, count }) => [code, count]);
+const codesOf = (report: RecentActivity) => report.incidents.map(({ code, count }) => [code, count]);
 
 test("createActivity() counts decisions by minute and outcome", () => {
   const { clock, activity, decide } = started();

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Mode, Outcome } from "../../src/core/types.ts";
 import { aggregate, createMetrics, DECISION_SERIES_MAX, LABEL_VALUES_MAX } from "../../src/telemetry/metrics.ts";
@@ -5,8 +6,28 @@ import { examplesBundle } from "../support/bundles.ts";
 import { killProcesses, metricOf, randomFrom, type SidecarProcess, startProcess } from "../support/process.ts";
 import { refund, useOf, writeFile } from "../support/proposals.ts";
 import { until } from "../support/redis.ts";
+import { projectRoot } from "../support/tools.ts";
 
 afterEach(killProcesses);
+
+/** What promtool finds wrong: "" for nothing, or where there is no promtool (said in one line by the script). */
+function lintOf(text: string): string {
+  const found = spawnSync(`${projectRoot}.tools/promtool.sh`, { encoding: "utf8" });
+  if (found.status !== 0) {
+    console.warn(found.stderr.trim());
+    return "";
+  }
+  const { status, stdout, stderr } = spawnSync(found.stdout.trim(), ["check", "metrics"], {
+    input: text,
+    encoding: "utf8",
+  });
+  return status === 0 ? stdout + stderr : `${status}: ${stdout}${stderr}`;
+}
+
+test("promtool finds fault with a metric that is misnamed", () => {
+  const faults = lintOf("# HELP x_total a gauge\n# TYPE x_total gauge\nx_total 1\n");
+  if (faults !== "") expect(faults).toContain("x_total");
+});
 
 const decision = (changes: object = {}) => ({
   tenant: "default",
@@ -182,6 +203,8 @@ describe.each([1, 2])("GET /metrics with %i worker(s)", (workers) => {
     const { body } = await sidecar.send({ port: "admin", path: "/v1/ledger/entries?limit=1", key: "test-key-olivia" });
     await until(async () => (await count("holdpoint_ledger_entries")) === body.size, "the ledger is counted once");
     expect(await count("holdpoint_ledger_committed_entries_total")).toBe(body.size);
+    const { text } = await sidecar.send({ port: "admin", path: "/metrics" });
+    expect(lintOf(text)).toBe("");
     expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
   });
 });

@@ -4,12 +4,12 @@ import { InvalidRequestError } from "../../core/errors.ts";
 import { parseProposal } from "../../core/proposal.ts";
 import { readJson } from "../../core/read-json.ts";
 import { TENANT } from "../../core/schema.ts";
-import type { Json, Mode, Outcome } from "../../core/types.ts";
+import type { Json, Outcome } from "../../core/types.ts";
 import { type Explanation, explainDecision } from "../../gate/explain.ts";
-import { GATE_DEFAULTS, type GateOptions } from "../../gate/options.ts";
 import { loadPolicy } from "../../policy/load-policy.ts";
 import { argumentChanges } from "../argument-changes.ts";
 import { CONFIG_OPTION, CommandError, defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
+import { gateOptions } from "../gate-options.ts";
 import { nameOf, readInput } from "../read-input.ts";
 import { duration, fields, jsonLine, jsonPretty, shown } from "../terminal.ts";
 import { writeLines, writeOut } from "../write-out.ts";
@@ -72,22 +72,6 @@ async function readProposal(path: string, { body_bytes_max, depth_max }: Config)
 }
 
 /** As the sidecar has them; what belongs to approvals, permits and ledgers of their own does not matter here. */
-function gateOptions(config: Config): GateOptions {
-  const modes = (of: Readonly<Record<string, { readonly mode: Mode }>>) =>
-    new Map(Object.entries(of).map(([name, { mode }]) => [name, mode]));
-  return {
-    ...GATE_DEFAULTS,
-    mode: config.mode,
-    tenantModes: modes(config.tenants),
-    actionModes: modes(config.actions),
-    policyMayObserve: config.policy_may_observe,
-    permitAudience: config.permit_audience,
-    permitTtlSeconds: config.permit_ttl_seconds,
-    approvalTtlSeconds: config.approval_ttl_seconds,
-    grantTtlSeconds: config.grant_ttl_seconds,
-  };
-}
-
 function exitCodeOf(outcome: Outcome) {
   switch (outcome) {
     case "allow":

@@ -1,6 +1,6 @@
+import { packageVersion } from "../../http/package-version.ts";
 import { defineCommand, EXIT, JSON_OPTION } from "../command.ts";
 import { jsonLine } from "../terminal.ts";
-import { version } from "../version.ts";
 import { writeOut } from "../write-out.ts";
 
 export const versionCommand = defineCommand({
@@ -8,7 +8,7 @@ export const versionCommand = defineCommand({
   options: JSON_OPTION,
   examples: ["holdpoint version", "holdpoint --version"],
   run: async ({ options }) => {
-    const facts = { version: version(), node: process.versions.node };
+    const facts = { version: packageVersion(), node: process.versions.node };
     await writeOut(options.json ? `${jsonLine(facts)}\n` : `holdpoint ${facts.version}\nnode ${facts.node}\n`);
     return EXIT.done;
   },
