@@ -15,13 +15,16 @@ export interface Credentials {
   refresh(): Promise<void>;
 }
 
+const UNTIL_STALE = "those it had serve until they are stale";
+
 export function openCredentials(
   config: Config,
   of: { readonly logger: Logger; readonly onRefused: (refused: RefusedCredential) => void },
 ): Credentials {
   const limiter = createAttemptLimiter(() => performance.now());
+  const onFailure = (error: Error) => of.logger.warn({ err: error }, `${error.message}: ${UNTIL_STALE}`);
   let current = config;
-  let tokens = tokensOf(config);
+  let tokens = tokensOf(config, onFailure);
   let known = knownOf(config, tokens);
   const authenticator = (port: "decision" | "admin") =>
     createAuthenticator({
@@ -37,12 +40,12 @@ export function openCredentials(
     authenticator,
     replace: (changed) => {
       current = changed;
-      tokens = tokensOf(changed, tokens);
+      tokens = tokensOf(changed, onFailure, tokens);
       known = knownOf(changed, tokens);
     },
     refresh: async () => {
       for (const [issuer, error] of await tokens.refresh())
-        of.logger.warn({ issuer, err: error }, "Cannot get an issuer's keys: those it had serve until they are stale");
+        of.logger.warn({ issuer, err: error }, `${error.message}: ${UNTIL_STALE}`);
       // A key that its issuer took back no longer counts for tokens that were seen before, either.
       known = knownOf(current, tokens);
     },
@@ -57,9 +60,10 @@ function callersOnAdmin({ auth, admin_auth }: Config): Config["auth"] {
   return auth.includes("none") ? admin_auth : auth;
 }
 
-function tokensOf(config: Config, before?: BearerTokens): BearerTokens {
+function tokensOf(config: Config, onFailure: (error: Error) => void, before?: BearerTokens): BearerTokens {
   return createBearerTokens(config.jwt_issuers, {
     nowMs: () => Date.now(),
+    jwks: { onFailure },
     ...(before === undefined ? {} : { before }),
   });
 }

@@ -29,6 +29,8 @@ export interface JwksOptions {
   readonly coolDownMs: number;
   /** For one look. Default 5 s. */
   readonly timeoutMs: number;
+  /** Told of every look that failed, `refresh` aside, which says so itself. */
+  readonly onFailure: (error: Error) => void;
 }
 
 const DEFAULTS: JwksOptions = {
@@ -37,6 +39,7 @@ const DEFAULTS: JwksOptions = {
   staleMs: 60 * 60_000,
   coolDownMs: 10_000,
   timeoutMs: 5_000,
+  onFailure: () => {},
 };
 
 const BYTES_MAX = 512 * 1024;
@@ -51,7 +54,7 @@ const jwksSchema = z.object({
 });
 
 export function createJwksSource(location: string, options: Partial<JwksOptions> = {}): JwksSource {
-  const { nowMs, freshMs, staleMs, coolDownMs, timeoutMs } = { ...DEFAULTS, ...options };
+  const { nowMs, freshMs, staleMs, coolDownMs, timeoutMs, onFailure } = { ...DEFAULTS, ...options };
   let keys: LocalJWKSet | undefined;
   let fetchedAt = Number.NEGATIVE_INFINITY;
   let triedAt = Number.NEGATIVE_INFINITY;
@@ -72,6 +75,11 @@ export function createJwksSource(location: string, options: Partial<JwksOptions>
     })();
     return looking;
   };
+  const lookAndTell = async () => {
+    const isOurs = looking === undefined;
+    await look();
+    if (isOurs && lastFailure !== undefined) onFailure(unavailable());
+  };
   const mayLook = () => looking !== undefined || nowMs() - triedAt >= coolDownMs;
   // Where keys are is for the log: whoever sends a token, be it forged, is told the message alone.
   const unavailable = () =>
@@ -85,11 +93,11 @@ export function createJwksSource(location: string, options: Partial<JwksOptions>
   return {
     keyFor: async (header) => {
       const age = nowMs() - fetchedAt;
-      if (age > staleMs && mayLook()) await look();
-      else if (age > freshMs && mayLook()) void look();
+      if (age > staleMs && mayLook()) await lookAndTell();
+      else if (age > freshMs && mayLook()) void lookAndTell();
       const found = await select(usable(), header);
       if (found !== undefined || !mayLook()) return found;
-      await look();
+      await lookAndTell();
       return select(usable(), header);
     },
     refresh: async () => {

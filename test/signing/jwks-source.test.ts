@@ -318,3 +318,19 @@ describe("a set of keys", () => {
     await expect(source.refresh()).rejects.toSatisfy(isUnavailable);
   });
 });
+
+test("createJwksSource() tells of each look that failed in the background, once", async () => {
+  const failures: string[] = [];
+  let now = 0;
+  const source = createJwksSource("/nowhere/jwks.json", {
+    nowMs: () => now,
+    coolDownMs: 10,
+    onFailure: (error) => failures.push(String(error.cause)),
+  });
+  for (const at of [100, 105, 110]) {
+    now = at;
+    await expect(source.keyFor({ alg: "EdDSA", kid: "k" })).rejects.toMatchObject({ code: "identity_unavailable" });
+  }
+  expect(failures).toHaveLength(2);
+  expect(failures[0]).toContain("/nowhere/jwks.json");
+});

@@ -71,7 +71,6 @@ async function readProposal(path: string, { body_bytes_max, depth_max }: Config)
   }
 }
 
-/** As the sidecar has them; what belongs to approvals, permits and ledgers of their own does not matter here. */
 function exitCodeOf(outcome: Outcome) {
   switch (outcome) {
     case "allow":
