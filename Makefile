@@ -47,8 +47,10 @@ bench: build policy ## Measure against OPA's own server, Redis and single parts 
 image-rootfs: dist/.built ## Assemble the container image's root filesystem in .build/rootfs, without a container engine
 	@.tools/image-rootfs.sh .build/rootfs
 
-manifests: .build/bundle.tar.gz ## Render Kubernetes manifests to .build/manifests-OVERLAY.yaml (OVERLAY=observe or enforce)
-	@deploy/render.sh "$(OVERLAY)" $< .build/manifests-$(OVERLAY).yaml
+manifests: OVERLAY ?= observe
+manifests: $(or $(BUNDLE),.build/bundle.tar.gz) ## Render .build/manifests-OVERLAY.yaml (OVERLAY=observe or enforce, BUNDLE=path of your policy)
+	@mkdir -p .build
+	@deploy/render.sh "$(OVERLAY)" "$<" ".build/manifests-$(OVERLAY).yaml"
 
 clean: ## Remove what was built
 	rm -rf dist .build node_modules .tools/bin

@@ -21,4 +21,13 @@ mkdir -p deploy/kustomize/base/policy
 cp "$bundle" deploy/kustomize/base/policy/bundle.tar.gz
 "$kustomize" build "deploy/kustomize/overlays/$overlay" >"$out.partial"
 mv "$out.partial" "$out"
+# What would run, and is not yet yours.
+! grep -q 'image: registry\.example\.com/' "$out" ||
+  say "warning: the image is still at registry.example.com: say where you pushed yours in deploy/kustomize/images"
+! grep -q 'image: docker\.io/curlimages/curl:' "$out" ||
+  say "warning: the agent is still the example, which asks for a refund once a minute: deploy/kustomize/base/agent.yaml and images"
+grep -v '^ *#' deploy/kustomize/control/config.yaml | grep -q 'scopes:.*review\|^ *- review' ||
+  say "warning: nobody can grant: deploy/kustomize/control/config.yaml has no reviewer (holdpoint api-key prints an entry)"
+! cmp -s "$bundle" .build/bundle.tar.gz ||
+  say "warning: the policy is the examples': BUNDLE=path packs your own (holdpoint policy build)"
 say "$(grep -c '^kind: ' "$out") objects in $out"

@@ -6,7 +6,7 @@ import type { Config } from "../config/load-config.ts";
 import { toError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/types.ts";
 import { CommandError, type Environment, type Invocation, type OptionSpecs, usageError } from "./command.ts";
-import { jsonLine, shown } from "./terminal.ts";
+import { jsonLine, shown, spoken } from "./terminal.ts";
 
 export const ADMIN_OPTIONS = {
   admin: {
@@ -208,7 +208,7 @@ function refused({ target, key, path }: Exchange, status: number, body: JsonObje
   const detail = typeof body.detail === "string" ? body.detail : jsonLine(body);
   const hint = hintOn(code, body, key);
   const place = code === "route_not_found" ? [`Asked ${target.address}${path.replace(/\?.*/, "")}`] : [];
-  return new CommandError(shown(code), shown(detail), { hints: [...place, ...(hint === undefined ? [] : [hint])] });
+  return new CommandError(shown(code), spoken(detail), { hints: [...place, ...(hint === undefined ? [] : [hint])] });
 }
 
 function hintOn(code: string, body: JsonObject, key: string | undefined): string | undefined {
@@ -217,8 +217,15 @@ function hintOn(code: string, body: JsonObject, key: string | undefined): string
   if (body.pointer === "/actor" && code === "forbidden") return "Leave --as out: who reviews is whom the key names";
   if (code === "forbidden") return "The key lacks a scope: review to grant and deny, operate to read the ledger";
   if (code === "unauthenticated" && key !== undefined)
-    return "The key was given, and the sidecar does not know it: is it one of its api_keys?";
+    return isJwt(key)
+      ? "A token was given, and the sidecar does not take it: is it over, and are its issuer and audience among jwt_issuers?"
+      : "The key was given, and the sidecar does not know it: is it one of its api_keys?";
   return HINTS.get(code);
+}
+
+/** By its looks: three parts with dots between, which no key that api-key makes has. */
+function isJwt(key: string): boolean {
+  return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(key);
 }
 
 function unreachable(target: Target, error: Error): CommandError {

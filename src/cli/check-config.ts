@@ -3,8 +3,14 @@ import { accessSync, constants, existsSync, readdirSync, statSync } from "node:f
 import { dirname, resolve } from "node:path";
 import { type Config, isLocal } from "../config/load-config.ts";
 import { ConfigError, toError } from "../core/errors.ts";
+import { fileFault } from "../core/file-fault.ts";
+import { inspectBundle } from "../policy/inspect-bundle.ts";
 import { loadPolicy } from "../policy/load-policy.ts";
 import { loadSigningKeys } from "../signing/signing-keys.ts";
+import { policyReport, unconsultedWarning } from "./contract-faults.ts";
+import { observeWarning } from "./observe-warning.ts";
+import { suggest } from "./suggest.ts";
+import { shown } from "./terminal.ts";
 
 export interface ConfigReport {
   readonly faults: readonly string[];
@@ -16,25 +22,56 @@ export interface ConfigReport {
 export async function checkConfig(config: Config): Promise<ConfigReport> {
   const faults: string[] = [];
   const holds: string[] = [];
-  await checkBundle(config, faults, holds);
+  const warnings = warningsOf(config);
+  warnings.push(...(await checkBundle(config, faults, holds)));
   checkDirectory("data_dir", config.data_dir, faults, holds);
   checkKeys(config.keys_dir, faults, holds);
   checkSocket("listen", config.listen, faults, holds);
   checkSocket("admin_listen", config.admin_listen, faults, holds);
   for (const { name, jwks } of config.jwt_issuers)
     if (!/^https?:/i.test(jwks)) checkReadable(`jwt_issuers: ${name}: jwks`, jwks, faults, holds);
-  return { faults, warnings: warningsOf(config), holds };
+  return { faults, warnings, holds };
 }
 
-async function checkBundle(config: Config, faults: string[], holds: string[]): Promise<void> {
-  if (config.bundle === undefined) return;
+/** @returns what to warn of in a bundle that loads */
+async function checkBundle(config: Config, faults: string[], holds: string[]): Promise<string[]> {
+  const { bundle: path, entrypoint, actions } = config;
+  if (path === undefined) return [];
   try {
-    const { digest, revision } = await loadPolicy({ path: config.bundle, entrypoint: config.entrypoint });
-    holds.push(`bundle: ${config.bundle} loads, ${digest}${revision === "" ? "" : `, revision ${revision}`}`);
+    const { digest, revision } = await loadPolicy({ path, entrypoint });
+    const report = await policyReport(path, entrypoint);
+    faults.push(...report.faults.map((fault) => `bundle: ${fault}`));
+    if (report.faults.length === 0)
+      holds.push(`bundle: ${path} loads, ${digest}${revision === "" ? "" : `, revision ${revision}`}`);
+    const { contracts } = await inspectBundle(path);
+    const unconsulted = unconsultedWarning(report);
+    return [
+      ...(unconsulted === undefined ? [] : [`bundle: ${unconsulted}`]),
+      ...ungovernedActions(
+        Object.keys(actions),
+        contracts.map(({ action }) => action),
+      ),
+    ];
   } catch (thrown) {
     const found = thrown instanceof ConfigError ? thrown.faults : [];
     faults.push(...(found.length === 0 ? [toError(thrown).message] : found).map((fault) => `bundle: ${fault}`));
+    return [];
   }
+}
+
+/**
+ * A warning for each name in the setting `actions` that the policy has no contract of: a mode that is meant for an action,
+ * and changes nothing. None for a policy without contracts, which governs in a way of its own.
+ */
+export function ungovernedActions(names: readonly string[], contracts: readonly string[]): string[] {
+  if (contracts.length === 0) return [];
+  return names
+    .filter((name) => !contracts.includes(name))
+    .map((name) => {
+      const near = suggest(name, contracts);
+      const meant = near === undefined ? "" : `; did you mean ${shown(near)}?`;
+      return `actions.${shown(name)}: the policy has no contract of this name${meant}`;
+    });
 }
 
 /** Writable, or creatable: the nearest folder that is there decides. @returns whether it is */
@@ -78,11 +115,13 @@ function checkSocket(setting: string, address: string, faults: string[], holds: 
   if (!address.startsWith("unix:")) return;
   const folder = dirname(address.slice("unix:".length));
   try {
-    if (!statSync(folder).isDirectory()) throw new Error(`${folder} is no directory`);
+    if (!statSync(folder).isDirectory()) throw new Error("is no directory");
     accessSync(folder, constants.W_OK | constants.X_OK);
     holds.push(`${setting}: ${folder} is there`);
   } catch (thrown) {
-    faults.push(`${setting}: ${toError(thrown).message}`);
+    const isAbsent = (thrown as NodeJS.ErrnoException).code === "ENOENT";
+    const why = isAbsent ? `the folder ${folder} of the socket does not exist: create it` : fileFault(folder, thrown);
+    faults.push(`${setting}: ${why}`);
   }
 }
 
@@ -96,7 +135,7 @@ function checkReadable(setting: string, path: string, faults: string[], holds: s
 }
 
 function warningsOf(config: Config): string[] {
-  const { auth, admin_auth, api_keys, jwt_issuers, bundle, mode, listen } = config;
+  const { auth, admin_auth, api_keys, jwt_issuers, bundle, listen } = config;
   const warnings: string[] = [];
   if (bundle === undefined) warnings.push("bundle: none, so everything is denied in enforce mode");
   if (auth.includes("none"))
@@ -107,7 +146,8 @@ function warningsOf(config: Config): string[] {
     warnings.push("api_keys: nobody has the scope review, so nobody can grant an approval");
   if (!auth.includes("none") && ![...api_keys, ...jwt_issuers].some(({ scopes }) => scopes.includes("decide")))
     warnings.push("api_keys: nobody has the scope decide, so nobody can propose");
-  if (mode === "observe") warnings.push("mode: observe, so nothing is blocked");
+  const observed = observeWarning(config);
+  if (observed !== undefined) warnings.push(`mode: observe, ${observed}`);
   if (!isLocal(listen) && !listen.startsWith("unix:"))
     warnings.push(
       `listen: ${listen} is reached from elsewhere without TLS of its own; keep it inside a network you trust`,

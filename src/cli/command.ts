@@ -60,6 +60,10 @@ export const CONFIG_OPTION = {
   config: { kind: "text", value: "FILE", meaning: "Configuration file (or HOLDPOINT_CONFIG)" },
 } as const satisfies OptionSpecs;
 
+export const KEYS_DIR_OPTION = {
+  "keys-dir": { kind: "text", value: "DIR", meaning: "Where; the setting keys_dir where nothing is given" },
+} as const satisfies OptionSpecs;
+
 export const JSON_OPTION = {
   json: { kind: "flag", meaning: "One JSON document instead of text" },
 } as const satisfies OptionSpecs;

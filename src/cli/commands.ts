@@ -48,6 +48,11 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/policy-inspect.ts")).policyInspectCommand,
   },
   {
+    name: "policy test",
+    summary: "Run the tests beside the sources with opa test and the policy library",
+    load: async () => (await import("./commands/policy-test.ts")).policyTestCommand,
+  },
+  {
     name: "policy verify",
     summary: "Hold the compiled policy against OPA itself, and against expectations",
     load: async () => (await import("./commands/policy-verify.ts")).policyVerifyCommand,

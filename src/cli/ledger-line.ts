@@ -2,6 +2,28 @@
 import type { Json, JsonObject } from "../core/types.ts";
 import { cut, jsonLine, shown } from "./terminal.ts";
 
+/** Every kind that a sidecar records. */
+export const ENTRY_KINDS = [
+  "decision",
+  "approval_opened",
+  "approval_reviewed",
+  "approval_expired",
+  "permit_consumed",
+  "permit_refused",
+  "execution_reported",
+  "credentials_refused",
+  "credentials_changed",
+  "policy_activated",
+  "policy_refused",
+  "policy_restored",
+  "configuration_changed",
+  "configuration_refused",
+  "configuration_restored",
+  "tenant_mode_changed",
+  "sidecar_started",
+  "ledger_recovered",
+] as const;
+
 export interface LedgerEntry {
   readonly index: number;
   readonly entry: JsonObject;
@@ -20,7 +42,60 @@ function summary(entry: JsonObject): string {
   const data = objectOf(entry.data);
   const approval = objectOf(data.approval);
   if (typeof approval.id === "string") return approvalSummary(entry.kind, approval);
+  const known = KNOWN.get(text(entry.kind));
+  if (known !== undefined) return cut(known(data), SUMMARY_CHARS_MAX);
   return Object.keys(data).length === 0 ? "" : cut(jsonLine(data), SUMMARY_CHARS_MAX);
+}
+
+/** What the other kinds say, beginning with what somebody looks for. */
+const KNOWN: ReadonlyMap<string, (data: JsonObject) => string> = new Map([
+  [
+    "permit_consumed",
+    (data) =>
+      `${text(data.permit_id)} ${text(data.action)} by ${text(data.actor)}, ${text(data.uses_left)} uses left ${text(data.execution_id)}`,
+  ],
+  ["permit_refused", (data) => `${text(data.code)} ${text(data.action)} by ${text(data.actor)}${observing(data)}`],
+  [
+    "execution_reported",
+    (data) => `${text(data.permit_id)} ${text(data.action)} ${text(data.status)} ${text(data.execution_id)}`,
+  ],
+  [
+    "credentials_refused",
+    (data) => {
+      const sources = listed(data.sources);
+      const good = listed(data.credentials);
+      const from = sources === "" ? "" : ` from ${sources}`;
+      return `${text(data.count)} refused: ${counts(data.by_reason)}${from}${good === "" ? "" : `, credentials ${good}`}`;
+    },
+  ],
+  ["policy_activated", (data) => `${text(data.digest)}${revision(data)} ${text(data.entrypoint)}`],
+  ["policy_restored", (data) => `${text(data.digest)}${revision(data)}`],
+  ["policy_refused", (data) => `${text(data.code)}: ${text(data.message)}`],
+  ["configuration_changed", (data) => `applied ${listed(data.applied)}, mode ${text(data.mode)}`],
+  ["configuration_refused", (data) => `${text(data.faults)} faults: the configuration before stays`],
+  ["tenant_mode_changed", (data) => `mode ${text(data.mode)}`],
+  [
+    "sidecar_started",
+    (data) => `mode ${text(data.mode)}, auth ${listed(data.auth)}, admin_auth ${listed(data.admin_auth)}`,
+  ],
+]);
+
+function observing({ mode }: JsonObject): string {
+  return mode === "observe" ? " (observed, not enforced)" : "";
+}
+
+function revision(data: JsonObject): string {
+  return data.revision === undefined || data.revision === "" ? "" : ` revision ${text(data.revision)}`;
+}
+
+function listed(value: Json | undefined): string {
+  return Array.isArray(value) ? (value as readonly Json[]).map(text).join(", ") : text(value);
+}
+
+function counts(value: Json | undefined): string {
+  return Object.entries(objectOf(value))
+    .map(([name, count]) => `${text(name)} ${text(count)}`)
+    .join(", ");
 }
 
 function decisionSummary(entry: JsonObject): string {

@@ -2,7 +2,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Config } from "../config/load-config.ts";
 import { ConfigError, toError } from "../core/errors.ts";
+import type { Tenant } from "../core/types.ts";
 import { watchPath } from "../policy/watch-path.ts";
+import { actionModeChanges, credentialChanges, inWords, tenantModeChanges } from "./configuration-changes.ts";
 import type { Sidecar } from "./open-sidecar.ts";
 
 /** Modes, credentials and the log's level. Everything else has built something that would have to be built anew. */
@@ -34,35 +36,50 @@ export function watchConfig(of: {
   readonly load: () => Config;
   readonly started: Config;
   readonly sidecar: Sidecar;
+  /** Told the configuration in force, once it has changed. */
+  readonly onApplied?: (config: Config) => void;
 }): ConfigReloader {
   const { sidecar, load, path } = of;
   const { logger, metrics } = sidecar;
   let current = of.started;
+  let wasRefused = false;
   const reload = async () => {
     let changed: Config;
     try {
       changed = load();
     } catch (thrown) {
       const faults = thrown instanceof ConfigError ? thrown.faults : [toError(thrown).message];
+      wasRefused = true;
       metrics.configurationLoaded(false);
       logger.error({ faults }, "The changed configuration has faults: the one before stays");
       // How many, and not which: faults may name what is another tenant's.
       sidecar.recordOnce("configuration_refused", { faults: faults.length });
+      const only = onlyTenant(current);
+      if (only !== undefined) sidecar.activity.configurationRefused(faults, only);
       return;
     }
     metrics.configurationLoaded(true);
     const keys = (Object.keys(changed) as (keyof Config)[]).filter(
       (key) => !isDeepStrictEqual(changed[key], current[key]),
     );
+    const isRestored = wasRefused;
+    wasRefused = false;
+    if (isRestored && !keys.some(isLive)) {
+      logger.info("Configuration on disk is good again, and what it may change while serving is in force");
+      sidecar.recordOnce("configuration_restored", {});
+    }
     if (keys.length === 0) return;
     const before = current;
     const applied = keys.filter((key) => isLive(key));
     const needRestart = keys.filter((key) => !isLive(key));
     current = { ...current, ...liveSettings(changed) };
     if (applied.length > 0) {
-      await sidecar.reconfigure(changed);
-      logger.info({ applied }, "Configuration changed");
+      // It counts at once, and is recorded in the order in which it counts; issuers' keys may take longer.
+      const refreshing = sidecar.reconfigure(changed);
+      sayChange(sidecar, before, changed, applied);
       recordChange(sidecar, before, changed, applied);
+      of.onApplied?.(current);
+      await refreshing;
     }
     if (needRestart.length > 0) logger.warn({ settings: needRestart }, "These changed settings need a restart");
   };
@@ -70,10 +87,37 @@ export function watchConfig(of: {
   return { reload, close: () => watching?.close() };
 }
 
-/** INVARIANT (isolated): the mode of a tenant is recorded as that tenant's. */
+/** The tenant that is the only one of this configuration, if there is one: what is in a fault is its own then. */
+function onlyTenant(config: Config): Tenant | undefined {
+  const { api_keys, jwt_issuers, auth, admin_auth } = config;
+  const isOpen = [...auth, ...admin_auth].includes("none");
+  const named = [...api_keys.map(({ tenant }) => tenant), ...Object.keys(config.tenants)];
+  const all = new Set([
+    ...(isOpen ? ["default"] : []),
+    ...named,
+    ...jwt_issuers.flatMap(({ tenants, tenant }) => tenants ?? [tenant]),
+  ]);
+  return all.size === 1 ? [...all][0] : undefined;
+}
+
+function sayChange({ logger }: Sidecar, before: Config, changed: Config, applied: readonly string[]): void {
+  const credentials = Object.fromEntries(credentialChanges(before, changed));
+  const facts = {
+    applied,
+    modes: inWords(actionModeChanges(before, changed)),
+    tenant_modes: inWords(tenantModeChanges(before, changed)),
+    credentials: Object.keys(credentials).length === 0 ? undefined : credentials,
+  };
+  logger.info(facts, "Configuration changed");
+}
+
+/** INVARIANT (isolated): the mode of a tenant is recorded as that tenant's, and so are the names of its keys. */
 function recordChange(sidecar: Sidecar, before: Config, changed: Config, applied: readonly string[]): void {
   const { mode, actions, policy_may_observe, tenants } = changed;
-  sidecar.recordOnce("configuration_changed", { applied, mode, actions, policy_may_observe });
+  const changes = { modes: actionModeChanges(before, changed) };
+  sidecar.recordOnce("configuration_changed", { applied, mode, actions, policy_may_observe, changes });
+  for (const [tenant, change] of credentialChanges(before, changed))
+    sidecar.recordOnce("credentials_changed", change, tenant);
   for (const tenant of new Set([...Object.keys(before.tenants), ...Object.keys(tenants)])) {
     const now = tenants[tenant]?.mode;
     if (now !== before.tenants[tenant]?.mode) sidecar.recordOnce("tenant_mode_changed", { mode: now ?? mode }, tenant);

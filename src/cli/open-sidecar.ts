@@ -3,12 +3,14 @@ import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pino, { type Logger } from "pino";
-import type { Config } from "../config/load-config.ts";
+import { type Config, isLocal } from "../config/load-config.ts";
+import { UnavailableError } from "../core/errors.ts";
 import { fileFault } from "../core/file-fault.ts";
 import type { Ledger, PolicySource, Store } from "../core/ports.ts";
 import { encodeNoteKey, signNote } from "../core/signed-note.ts";
 import type { Tenant } from "../core/types.ts";
 import { createGate, type Gate } from "../gate/gate.ts";
+import type { RefusedCredential } from "../http/authenticate.ts";
 import { createAdminServer, createDecisionServer } from "../http/create-servers.ts";
 import type { HttpContext } from "../http/exchange.ts";
 import type { Operations } from "../http/operation-routes.ts";
@@ -19,6 +21,7 @@ import { openNoteKey } from "../signing/note-key.ts";
 import { openPermitTokens, type PermitTokens } from "../signing/permit-tokens.ts";
 import { ulid } from "../signing/ulid.ts";
 import { openStore } from "../store/open-store.ts";
+import { isRedisUrl } from "../store/redis/parse-redis-url.ts";
 import { type Activity, createActivity } from "../telemetry/activity.ts";
 import { combineObservers } from "../telemetry/combine-observers.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -26,9 +29,11 @@ import { observeStore } from "../telemetry/observe-store.ts";
 import { createRefusalLog } from "../telemetry/refusal-log.ts";
 import { gateOptions, modeOptions } from "./gate-options.ts";
 import { liveSettings } from "./live-settings.ts";
+import { logConsole } from "./log-console.ts";
 import { isOpenToLocals, openCredentials } from "./open-credentials.ts";
 import { createOperations } from "./operations.ts";
 import { prepareDirectories } from "./prepare-directories.ts";
+import { sayStoreState, storeAddress } from "./say-store-state.ts";
 import { startSweeping } from "./sweeping.ts";
 
 export interface Sidecar {
@@ -58,8 +63,14 @@ export interface Sidecar {
 /** @param isWorker a worker serves decisions; sweeping, and recording what concerns them all, is its primary's */
 export async function openSidecar(config: Config, logger: Logger, isWorker = false): Promise<Sidecar> {
   let live = config;
+  // One that leaves the configuration leaves approvals that wait and facts to be recorded.
+  const tenants = new Set(tenantsOf(config));
   prepareDirectories(config);
-  const metrics = createMetrics((what, error) => logger.warn({ err: error }, `Cannot ${what}`));
+  const metrics = createMetrics((what, error) => {
+    // That the store is away is told once, and not again for each thing that needed it.
+    if (error instanceof UnavailableError && error.code === "store_unavailable") return;
+    logger.warn({ err: error }, `Cannot ${what}`);
+  });
   const activity = createActivity(() => Date.now());
   const observer = combineObservers(metrics, activity);
   const tokens = await openPermitTokens({
@@ -68,12 +79,15 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     nowSeconds: () => Math.floor(Date.now() / 1000),
   });
   const ledger = await openOwnLedger(config, { metrics, activity, logger });
-  const store = observeStore(await openOwnStore(config), ({ operation, seconds, error }) => {
+  const warnOfLoss = isWorker ? () => {} : durabilityWarnings(config, logger);
+  const sayState = sayStoreState({ logger, address: storeAddress(config.store), onBack: warnOfLoss });
+  const store = observeStore(await openOwnStore(config), (call) => {
+    const { operation, seconds, error } = call;
     metrics.storeCalled(operation, seconds, error !== undefined);
-    if (error === undefined) return;
-    activity.storeFailed(error);
-    logger.warn({ code: error.code, operation }, error.message);
+    sayState(call);
+    if (error !== undefined) activity.storeFailed(error);
   });
+  warnOfLoss();
   const policy = await openOwnPolicy(config, { metrics, logger, record: (kind, data) => recordOnce(kind, data) });
   const clock = { now: () => new Date() };
   const gate = createGate(
@@ -92,18 +106,16 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
   const refusals = createRefusalLog(clock.now, (summary, tenant) =>
     recordQuietly("credentials_refused", summary, tenant),
   );
-  const credentials = openCredentials(config, {
-    logger,
-    onRefused: (refused) => {
-      metrics.credentialRefused(refused);
-      refusals.add(refused);
-    },
-  });
+  const onRefused = (refused: RefusedCredential) => {
+    metrics.credentialRefused(refused);
+    refusals.add(refused);
+  };
+  const credentials = openCredentials(config, { logger, onRefused });
   if (config.jwt_issuers.length > 0) void credentials.refresh();
   const draining = new AbortController();
   const sweeping = startSweeping({
     gate,
-    tenants: () => (isWorker ? [] : tenantsOf(live)),
+    tenants: () => (isWorker ? [] : [...tenants]),
     store,
     ledger,
     metrics: { ...metrics, failed: observer.failed },
@@ -124,6 +136,8 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     limits: httpLimits(config),
     draining: draining.signal,
     onInternalError: (error) => logger.error({ err: error }, "Internal error"),
+    onOverreach: ({ caller: { tenant, credentialId }, source }) =>
+      onRefused({ port, reason: "claims_too_much", source, tenant, credentialId }),
     onProblem: (code) => {
       metrics.answered({ port, code });
       activity.answered(code);
@@ -132,6 +146,7 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
   const serverOptions = (address: string, words: Config["auth"]) => ({
     connectionsMax: config.connections_max,
     isLocalOnly: isOpenToLocals(address, words),
+    isForOthers: !isLocal(address),
   });
   const { listen, auth, admin_listen, admin_auth } = config;
   return {
@@ -149,6 +164,7 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
       createAdminServer(httpOf("admin"), operations, { ...serverOptions(admin_listen, admin_auth), ledger }),
     reconfigure: (changed) => {
       live = { ...live, ...liveSettings(changed) };
+      for (const tenant of tenantsOf(live)) tenants.add(tenant);
       logger.level = live.log_level;
       gate.setModes(modeOptions(live));
       credentials.replace(live);
@@ -188,7 +204,9 @@ function httpLimits(config: Config): HttpContext["limits"] {
 
 export function createLogger(level: string): Logger {
   // Standard error: standard output belongs to whoever speaks a protocol over it.
-  return pino({ level, base: { name: "holdpoint" } }, pino.destination({ dest: 2, sync: false }));
+  const logger = pino({ level, base: { name: "holdpoint" } }, pino.destination({ dest: 2, sync: false }));
+  logConsole(logger);
+  return logger;
 }
 
 function tenantsOf({ tenants, api_keys, jwt_issuers }: Config): readonly Tenant[] {
@@ -216,6 +234,7 @@ async function openOwnLedger(config: Config, { metrics, activity, logger }: Ledg
     signNote: (text) => signNote(text, [signer]),
     durability: config.ledger_durability,
     queueMax: config.ledger_queue_max,
+    ...(config.ledger_bytes_max === undefined ? {} : { bytesMax: config.ledger_bytes_max }),
     onCommit: (commit) => {
       if (commit.error === undefined) metrics.ledgerCommitted(commit);
       else {
@@ -240,6 +259,21 @@ function openOwnStore(config: Config): Promise<Store> {
     timeoutMs: config.store_timeout_ms,
     ...(config.redis_wait_replicas === undefined ? {} : { waitReplicas: config.redis_wait_replicas }),
   });
+}
+
+/** Asks a Redis how it keeps what it acknowledges, until it has said so once. */
+function durabilityWarnings({ store, store_timeout_ms }: Config, logger: Logger): () => void {
+  let isAsked = !isRedisUrl(store);
+  return () => {
+    if (isAsked) return;
+    isAsked = true;
+    void (async () => {
+      const { checkDurability } = await import("../store/redis/check-durability.ts");
+      const warnings = await checkDurability(store, store_timeout_ms);
+      if (warnings === undefined) isAsked = false;
+      for (const warning of warnings ?? []) logger.warn(`Store ${storeAddress(store)} may lose records: ${warning}`);
+    })().catch((error: Error) => logger.debug({ err: error }, "Cannot ask the store how it keeps records"));
+  };
 }
 
 interface PolicyWatchers {
@@ -267,6 +301,11 @@ async function openOwnPolicy(config: Config, { metrics, logger, record }: Policy
       const facts = { digest: policy.digest, revision: policy.revision, entrypoint: policy.entrypoint };
       logger.info(facts, "Policy is active");
       if (isOpen) record("policy_activated", facts);
+    },
+    onRestored: ({ digest, revision }) => {
+      metrics.policyRestored();
+      logger.info({ digest, revision }, "Policy on disk is the one in force again");
+      record("policy_restored", { digest, revision });
     },
     onFailed: (error) => {
       metrics.policyFailed();

@@ -5,33 +5,55 @@ import type { Server } from "node:http";
 import type { Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
 import { toError } from "../core/errors.ts";
+import { packageVersion } from "../http/package-version.ts";
 import { endAtOnce } from "./end-at-once.ts";
+import type { Hangups } from "./hangups.ts";
 import { clearSocket, listen } from "./listen.ts";
 import { type ConfigReloader, watchConfig } from "./live-settings.ts";
+import { observeWarning } from "./observe-warning.ts";
 import { createLogger, openSidecar, type Sidecar } from "./open-sidecar.ts";
-import { endWithPrimary, followPrimary, leavePrimary, startWorkers, tellFailure, type Workers } from "./workers.ts";
+import { refuseSecond } from "./refuse-second.ts";
+import { storeAddress } from "./say-store-state.ts";
+import {
+  endWithPrimary,
+  followPrimary,
+  leavePrimary,
+  openInTurn,
+  startWorkers,
+  tellFailure,
+  type Workers,
+} from "./workers.ts";
 
 export interface ServeOptions {
   /** Reads the same file and variables again. */
   readonly load: () => Config;
   /** The file that is watched for changes. */
   readonly path: string | undefined;
+  readonly hangups: Hangups;
 }
 
 /** Resolves when the sidecar has shut down. @throws ConfigError before it listens */
 export async function serve(config: Config, options: ServeOptions): Promise<void> {
-  const logger = createLogger(config.log_level);
-  endOnFault(logger);
-  // What it writes is its own: keys, ledger, state, and sockets until their mode is set.
-  process.umask(0o077);
-  if (!cluster.isWorker) return serveAlone(config, options, logger);
+  prepareProcess();
+  await refuseSecond(config.data_dir);
+  await serveAlone(config, options);
+}
+
+/** The same in a worker; what goes wrong is told to the primary. */
+export async function serveAsWorker(hangups: Hangups): Promise<void> {
   endWithPrimary();
+  prepareProcess();
   try {
-    await serveAlone(config, options, logger);
+    await serveAlone(await openInTurn(), { hangups });
   } catch (error) {
     await tellFailure(error);
   }
   leavePrimary();
+}
+
+function prepareProcess(): void {
+  // What it writes is its own: keys, ledger, state, and sockets until their mode is set.
+  process.umask(0o077);
 }
 
 interface Running {
@@ -40,8 +62,10 @@ interface Running {
   workers: Workers | undefined;
 }
 
-async function serveAlone(config: Config, options: ServeOptions, logger: Logger): Promise<void> {
+async function serveAlone(config: Config, options: ServeOptions | Pick<ServeOptions, "hangups">): Promise<void> {
   const startedAt = performance.now();
+  const logger = createLogger(config.log_level);
+  endOnFault(logger);
   // Heard from the first moment: one that comes during the start ends what it started.
   const stopped = stopSignal();
   const running: Running = {
@@ -60,12 +84,34 @@ async function serveAlone(config: Config, options: ServeOptions, logger: Logger)
     throw error;
   }
   if (!cluster.isWorker) sayWhatIsOpen(config, sidecar);
-  const configuration = watchConfig({ ...options, started: config, sidecar });
-  process.on("SIGHUP", () => void reload(sidecar, configuration));
-  const facts = { ready_ms: Math.round(performance.now() - startedAt), mode: config.mode };
+  const configuration =
+    "load" in options
+      ? watchConfig({
+          ...options,
+          started: config,
+          sidecar,
+          onApplied: (changed) => {
+            running.workers?.change(changed);
+            void sayWhatIsUngoverned(changed, logger);
+          },
+        })
+      : undefined;
+  // What was changed during the start is found now: the watch has begun only after the first look.
+  await configuration?.reload();
+  options.hangups.handle(() => void reload(sidecar, configuration));
+  const facts = {
+    version: packageVersion(),
+    ready_ms: Math.round(performance.now() - startedAt),
+    mode: config.mode,
+    store: storeAddress(config.store),
+    auth: config.auth.join(","),
+    admin_auth: config.admin_auth.join(","),
+    config: "load" in options ? options.path : undefined,
+  };
   logger.info(facts, cluster.isWorker ? "Worker is up" : "Holdpoint is up");
+  if (!cluster.isWorker) void sayWhatIsUngoverned(config, logger);
   await stopped;
-  configuration.close();
+  configuration?.close();
   await shutDown(config, running);
 }
 
@@ -84,7 +130,7 @@ async function start(config: Config, running: Running): Promise<void> {
     });
     await workers.listening;
   } else {
-    if (cluster.isWorker) followPrimary(sidecar);
+    if (cluster.isWorker) followPrimary(sidecar, (changed) => void sidecar.reconfigure(changed));
     else await clearSocket(config.listen, "listen");
     const server = sidecar.decisionServer();
     servers.push(server);
@@ -119,13 +165,25 @@ function sayWhatIsOpen(config: Config, sidecar: Sidecar): void {
   } else if (!canReview(config)) {
     logger.warn("No credential that admin_auth takes has the scope review: nobody can grant an approval");
   }
-  if (config.mode === "observe") logger.warn("Mode is observe: nothing is blocked");
+  const observed = observeWarning(config);
+  if (observed !== undefined) logger.warn(`Mode is observe: ${observed}`);
   const filesMax = openFilesMax();
   if (filesMax < config.connections_max + OTHER_FILES) {
     logger.warn(
       `This process may open ${filesMax} files, too few for connections_max ${config.connections_max}: raise the limit (ulimit -n) or lower the setting`,
     );
   }
+}
+
+/** A mode for a name that no contract has is most often a misspelt name, and the action has another mode than meant. */
+async function sayWhatIsUngoverned({ actions, bundle }: Config, logger: Logger): Promise<void> {
+  const names = Object.keys(actions);
+  if (names.length === 0 || bundle === undefined) return;
+  const { inspectBundle } = await import("../policy/inspect-bundle.ts");
+  const { ungovernedActions } = await import("./check-config.ts");
+  const inspected = await inspectBundle(bundle).catch(() => undefined); // refused: the policy's own log line says so
+  const contracts = inspected?.contracts.map(({ action }) => action) ?? [];
+  for (const warning of ungovernedActions(names, contracts)) logger.warn(warning);
 }
 
 /** Beside connections: ledger, store, bundle, log. */
@@ -147,10 +205,10 @@ function canReview({ admin_auth, api_keys, jwt_issuers }: Config): boolean {
   return [...ofKeys, ...ofIssuers].some(({ scopes }) => scopes.includes("review"));
 }
 
-async function reload(sidecar: Sidecar, configuration: ConfigReloader): Promise<void> {
+async function reload(sidecar: Sidecar, configuration: ConfigReloader | undefined): Promise<void> {
   sidecar.logger.info("Reloading configuration, policy and keys (SIGHUP)");
   const results = await Promise.allSettled([
-    configuration.reload(),
+    configuration?.reload(),
     sidecar.policy.reload(),
     sidecar.tokens.reload(),
     sidecar.refreshIdentity(),

@@ -19,6 +19,11 @@ export function shown(text: string): string {
   return UNSAFE.test(text) || text.startsWith('"') || text === "" ? jsonLine(text) : text;
 }
 
+/** Within a sentence: never quoted, line breaks escaped too. What was quoted already stays as it is. */
+export function spoken(text: string): string {
+  return escapeUnsafe(text, EVERY_UNSAFE);
+}
+
 /** JSON on one line. The same value to any reader: only the spelling of its texts differs. */
 export function jsonLine(value: Json): string {
   return escapeUnsafe(JSON.stringify(value), EVERY_UNSAFE);

@@ -6,11 +6,12 @@ import cluster, { type Worker } from "node:cluster";
 import type { Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
 import { ConfigError, toError } from "../core/errors.ts";
-import type { RecentActivity } from "../core/ports.ts";
+import type { Ledger, RecentActivity, Store } from "../core/ports.ts";
 import type { Tenant } from "../core/types.ts";
 import { type Activity, sumActivity } from "../telemetry/activity.ts";
 import { aggregate, type Metrics } from "../telemetry/metrics.ts";
 import { endAtOnce } from "./end-at-once.ts";
+import { createOpenTurns } from "./open-turns.ts";
 
 export interface Workers {
   /** Resolves when every worker listens. @throws ConfigError when one cannot */
@@ -19,6 +20,8 @@ export interface Workers {
   metrics(): Promise<string>;
   /** What all processes did lately. */
   activity(tenant: Tenant): Promise<RecentActivity>;
+  /** Tells them of a configuration that changed. */
+  change(config: Config): void;
   /** Drains them; whoever does not end by itself is ended. */
   stop(): void;
   readonly stopped: Promise<void>;
@@ -30,7 +33,13 @@ type Question = { readonly kind: "metrics" } | { readonly kind: "activity"; read
 type Message =
   | (Question & { readonly id: number })
   | { readonly kind: "report"; readonly id: number; readonly report: object }
-  | { readonly kind: "failed"; readonly message: string; readonly faults: readonly string[] };
+  | { readonly kind: "failed"; readonly message: string; readonly faults: readonly string[] }
+  /** A worker may open its files, holds its writes for another, or goes on (see `open-turns.ts`). */
+  | { readonly kind: "hold" | "open" | "resume" }
+  | { readonly kind: "asked" | "held" | "opened" }
+  /** The configuration in force, for a worker that starts; and what of it changed, for those that run. */
+  | { readonly kind: "configuration"; readonly config: Config }
+  | { readonly kind: "changed"; readonly config: Config };
 
 /** How long the primary waits for its workers' reports before it answers without the missing ones. */
 const REPORT_WAIT_MS = 1_000;
@@ -39,14 +48,18 @@ const RETRY_MS = 1_000;
 /** What a drained worker is given to close its files. */
 const CLOSE_MS = 5_000;
 
-/** What a process has to report of itself. */
+/** What a process has to report of itself, and what it writes. */
 export interface WorkerParts {
   readonly metrics: Metrics;
   readonly activity: Activity;
+  readonly ledger: Pick<Ledger, "hold">;
+  readonly store: Pick<Store, "hold">;
 }
 
-export function startWorkers(config: Config, of: WorkerParts & { readonly logger: Logger }): Workers {
+export function startWorkers(started: Config, of: WorkerParts & { readonly logger: Logger }): Workers {
   const { logger } = of;
+  let config = started;
+  const turns = createOpenTurns(() => holdWrites(of));
   const asked = new Map<number, (report: object) => void>();
   const listening = new Set<number>();
   let running = 0;
@@ -68,10 +81,21 @@ export function startWorkers(config: Config, of: WorkerParts & { readonly logger
     running += 1;
     const worker = cluster.fork();
     worker.on("message", (message: Message) => {
-      if (message.kind === "failed") {
-        logger.error({ worker: worker.id, faults: message.faults }, `A worker cannot start: ${message.message}`);
-        cannotStart(new ConfigError("config_invalid", message.message, message.faults));
-      } else if (message.kind === "report") asked.get(message.id)?.(message.report);
+      switch (message.kind) {
+        case "failed":
+          logger.error({ worker: worker.id, faults: message.faults }, `A worker cannot start: ${message.message}`);
+          return cannotStart(new ConfigError("config_invalid", message.message, message.faults));
+        case "report":
+          return asked.get(message.id)?.(message.report);
+        case "asked":
+          // What is in force, and not what lies on disk: that may have faults, or settings that need a restart.
+          sendTo(worker, { kind: "configuration", config });
+          return turns.asked({ id: worker.id, send: (word) => sendTo(worker, { kind: word }) });
+        case "held":
+          return turns.held(worker.id);
+        case "opened":
+          return turns.opened(worker.id);
+      }
     });
     // A message to a worker that has just died is an error of the worker, and would otherwise end the primary.
     worker.on("error", (error) => logger.warn({ err: error, worker: worker.id }, "Cannot reach a worker"));
@@ -83,6 +107,7 @@ export function startWorkers(config: Config, of: WorkerParts & { readonly logger
   // Counted here: `cluster.workers` still holds a worker whose channel closes after its process.
   cluster.on("exit", (worker, code, signal) => {
     running -= 1;
+    turns.gone(worker.id);
     const hadListened = listening.delete(worker.id);
     if (isStopping) {
       if (running === 0) haveStopped();
@@ -121,6 +146,10 @@ export function startWorkers(config: Config, of: WorkerParts & { readonly logger
     stopped,
     metrics: async () => aggregate(await ask({ kind: "metrics" })),
     activity: async (tenant) => sumActivity((await ask({ kind: "activity", tenant })) as RecentActivity[]),
+    change: (changed) => {
+      config = changed;
+      everyWorker((worker) => sendTo(worker, { kind: "changed", config }));
+    },
     stop: () => {
       if (isStopping) return;
       isStopping = true;
@@ -133,6 +162,11 @@ export function startWorkers(config: Config, of: WorkerParts & { readonly logger
   };
 }
 
+/** One that has just died needs no message. */
+function sendTo(worker: Worker, message: Message): void {
+  if (worker.isConnected()) worker.send(message);
+}
+
 function everyWorker(act: (worker: Worker) => void): void {
   for (const worker of Object.values(cluster.workers ?? {})) if (worker !== undefined) act(worker);
 }
@@ -141,11 +175,53 @@ function everyWorker(act: (worker: Worker) => void): void {
 
 let isLeaving = false;
 
-/** Answers the primary's questions from now on, and does not outlive it. */
-export function followPrimary(of: WorkerParts): void {
-  process.on("message", (message: Message) => {
-    if (message.kind === "metrics" || message.kind === "activity") void answer(of, message);
+/**
+ * Before a worker opens anything: resolves with the configuration in force, once nobody else writes. What it opens after that
+ * must be followed by `followPrimary`, or everybody else waits until it ends.
+ */
+export function openInTurn(): Promise<Config> {
+  return new Promise((resolve) => {
+    let config: Config | undefined;
+    const listen = (message: Message) => {
+      if (message.kind === "configuration" || message.kind === "changed") config = message.config;
+      if (message.kind !== "open" || config === undefined) return;
+      process.off("message", listen);
+      resolve(config);
+    };
+    process.on("message", listen);
+    void tell({ kind: "asked" });
   });
+}
+
+/** Answers the primary's questions from now on, holds its writes when asked to, and takes up what changed. */
+export function followPrimary(of: WorkerParts, onChanged: (config: Config) => void): void {
+  let release: Promise<() => void> | undefined;
+  process.on("message", (message: Message) => {
+    switch (message.kind) {
+      case "metrics":
+      case "activity":
+        void answer(of, message);
+        return;
+      case "hold":
+        release = holdWrites(of);
+        void release.then(() => tell({ kind: "held" }));
+        return;
+      case "resume":
+        void release?.then((resume) => resume());
+        return;
+      case "changed":
+        onChanged(message.config);
+        return;
+    }
+  });
+  void tell({ kind: "opened" });
+}
+
+async function holdWrites({ ledger, store }: WorkerParts): Promise<() => void> {
+  const releases = await Promise.all([ledger.hold(), store.hold()]);
+  return () => {
+    for (const release of releases) release();
+  };
 }
 
 /** From the first moment: Node would exit in an orderly way, which may never end (see `endAtOnce`). */

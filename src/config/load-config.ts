@@ -41,6 +41,7 @@ export interface Config {
   readonly pending_approvals_max: number;
   readonly ledger_durability: "durable" | "relaxed";
   readonly ledger_queue_max: number;
+  readonly ledger_bytes_max: number | undefined;
   readonly body_bytes_max: number;
   readonly depth_max: number;
   readonly batch_max: number;
@@ -157,7 +158,7 @@ function readSetting(
   const text = environment[variable];
   const isFromVariable = text !== undefined && text !== "";
   const given = isFromVariable ? scalarOf(text, setting) : file[setting.key];
-  const parsed = setting.schema.safeParse(given ?? undefined);
+  const parsed = setting.schema.safeParse(given ?? undefined, { reportInput: true });
   if (parsed.success) return parsed.data;
   const name = isFromVariable ? variable : setting.key;
   for (const fault of schemaFaults(parsed.error)) faults.push(`${name}${fault.pointer}: ${fault.message}`);
@@ -187,7 +188,7 @@ function contradictions(config: Partial<Config>): string[] {
   if (listen !== undefined && listen === admin_listen && !listen.endsWith(":0"))
     faults.push("admin_listen: the same address as listen");
   const idOf = api_keys.map((key) => key.id);
-  const hashOf = api_keys.map((key) => key.sha256);
+  const hashOf = api_keys.flatMap((key) => key.sha256);
   faults.push(
     ...repeated(
       jwt_issuers.map(({ name }) => name),

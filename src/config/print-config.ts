@@ -63,17 +63,29 @@ function redacted(key: string, value: Json | undefined): Json | undefined {
   if (key === "store") return withoutPassword(String(value));
   const entries = value as readonly Readonly<Record<string, Json>>[];
   if (key === "api_keys" && entries.length > 0)
-    return entries.map((entry) => ({ ...entry, sha256: `${String(entry.sha256).slice(0, HASH_CHARS_SHOWN)}…` }));
+    return entries.map((entry) => ({ ...entry, sha256: shortened(entry.sha256!) }));
   if (key === "jwt_issuers" && entries.some(({ jwks }) => withoutPassword(String(jwks)) !== jwks))
     return entries.map((entry) => ({ ...entry, jwks: withoutPassword(String(entry.jwks)) }));
   return value;
 }
 
-/** User's password, and parameters that name one. */
+function shortened(hash: Json): Json {
+  return Array.isArray(hash) ? hash.map(shortened) : `${String(hash).slice(0, HASH_CHARS_SHOWN)}…`;
+}
+
+/** Parameters of a store's address that say nothing secret. */
+const HARMLESS = /^(db|name|master|family|tls|waitReplicas|waitMs|sentinelUsername)$/;
+
+/**
+ * The password up to the last @, whatever stands in it: an address is printed most of all when it does not work. And every
+ * parameter that is not known to be harmless.
+ */
 function withoutPassword(url: string): string {
   return url
-    .replace(/^([a-z+]+:\/\/[^@/?#]*?):[^@/?#]*@/i, "$1:REDACTED@")
-    .replace(/([?&][^=&#]*(?:password|secret|token)=)[^&#]*/gi, "$1REDACTED");
+    .replace(/^([a-z0-9+.-]+:\/\/[^:@]*):.*@/is, "$1:REDACTED@")
+    .replace(/([?&])([^=&#]*)=([^&#]*)/g, (whole, mark: string, name: string) =>
+      HARMLESS.test(name) ? whole : `${mark}${name}=REDACTED`,
+    );
 }
 
 /** YAML that `--config` takes again; what was redacted has to be put back first. */

@@ -37,9 +37,13 @@ const authWords = z
 
 const scopes = z.array(z.enum(["decide", "review", "operate"])).min(1);
 
+const KEYS_PER_ENTRY_MAX = 5;
+const keyHash = z.string().regex(/^[0-9a-f]{64}$/, "expected the SHA-256 of the key, 64 hexadecimal digits");
+
 export const apiKeySchema = z.strictObject({
   id: identifier,
-  sha256: z.string().regex(/^[0-9a-f]{64}$/, "expected the SHA-256 of the key, 64 hexadecimal digits"),
+  /** Of the key; or of several that are all good, while an old one is replaced by a new one. */
+  sha256: z.union([keyHash, z.array(keyHash).min(1).max(KEYS_PER_ENTRY_MAX)]),
   tenant: tenantName.default("default"),
   /** decide: propose and consume. review: grant and deny. operate: read ledger and policy. */
   scopes,
@@ -299,6 +303,12 @@ export const SETTINGS: readonly Setting[] = [
     "10000",
     z.int().min(16).max(1_000_000).default(10_000),
     "Entries that may wait for the disk",
+  ),
+  setting(
+    "ledger.bytes_max",
+    "–",
+    z.int().min(16_777_216).optional(),
+    "Bytes of the ledger's file past which nothing more is recorded, and so nothing allowed: below what its volume holds",
   ),
   setting("body_bytes_max", "262144", z.int().min(1_024).max(16_777_216).default(262_144), "Bytes of one request body"),
   setting("depth_max", "64", z.int().min(4).max(256).default(64), "Nesting of one request body"),

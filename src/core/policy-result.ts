@@ -122,7 +122,7 @@ export function readPolicyResult(text: string): PolicyResultReading {
   } catch (error) {
     return { kind: "invalid", message: `Policy result: ${(error as Error).message}` };
   }
-  const parsed = policyResultSchema.safeParse(reading.value);
+  const parsed = policyResultSchema.safeParse(reading.value, { reportInput: true });
   if (!parsed.success) {
     const fault = schemaFaults(parsed.error)[0];
     return { kind: "invalid", message: `Policy result at "${fault?.pointer ?? ""}": ${fault?.message ?? "invalid"}` };

@@ -328,6 +328,11 @@ export interface Store {
     tenant: Tenant,
   ): Promise<{ readonly pending: number; readonly oldestPendingMs: number; readonly unknownExecutions: number }>;
 
+  /**
+   * Begins no write of this process's own files until what it resolves with is called; resolves when those that ran have
+   * ended. For as long as another process opens the same files.
+   */
+  hold(): Promise<() => void>;
   /** Round trip; throws UnavailableError. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -378,6 +383,8 @@ export interface Ledger {
   checkpoint(): string;
   /** Entries that are not durable yet. */
   waiting(): number;
+  /** Begins no commit until what it resolves with is called; resolves when the one that ran has ended. */
+  hold(): Promise<() => void>;
   /** True while the last write succeeded. */
   isWritable(): boolean;
   close(): Promise<void>;
@@ -479,6 +486,8 @@ export interface MinuteCounts {
   /** Beginning of the minute, milliseconds since the epoch. */
   readonly startMs: number;
   readonly counts: Readonly<Record<Outcome, number>>;
+  /** Those among them that observe mode answered with allow, whatever they say. */
+  readonly observed: Readonly<Record<Outcome, number>>;
 }
 
 /** The same error, however often it came. */

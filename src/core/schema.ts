@@ -77,7 +77,7 @@ export const entity = z.strictObject({ type: identifier, id: identifier });
 
 /** Checks a reading against a schema; the first fault becomes the error, with its place. */
 export function parseReading<T>(schema: z.ZodType<T>, reading: Pick<Reading, "value">, what: string): T {
-  const parsed = schema.safeParse(reading.value);
+  const parsed = schema.safeParse(reading.value, { reportInput: true });
   if (parsed.success) return parsed.data;
   const fault = firstFault(parsed.error);
   throw new InvalidRequestError("invalid_request", `Invalid ${what}: ${fault.message}`, { pointer: fault.pointer });
@@ -101,9 +101,15 @@ export function schemaFaults(error: z.ZodError): readonly SchemaFault[] {
   });
 }
 
+/** Never the value itself: it may be a secret. */
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "array" : typeof value;
+}
+
 function sentence(issue: z.core.$ZodIssue): string {
   if (issue.code === "unrecognized_keys") return "unknown member";
   if (issue.code === "invalid_type" && issue.input === undefined) return `missing, expected ${issue.expected}`;
-  if (issue.code === "invalid_type") return `expected ${issue.expected}`;
+  if (issue.code === "invalid_type") return `expected ${issue.expected}, found ${kindOf(issue.input)}`;
   return issue.message;
 }

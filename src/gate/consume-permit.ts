@@ -223,7 +223,7 @@ async function requireUnused(gate: GateContext, claims: PermitClaims): Promise<n
   const { approval_id } = claims.lineage;
   if (approval_id !== null) {
     const approval = await gate.store.readApproval(claims.tenant, approval_id);
-    if (approval?.status === "exhausted") throw alreadyConsumed(claims);
+    if (approval?.status === "exhausted") throw usedUp(claims);
     if (approval?.status !== "granted") throw revoked(claims, approval?.status ?? "absent");
   }
   return record.usesLeft;
@@ -279,7 +279,7 @@ function refusalOf(claims: PermitClaims, result: Exclude<ConsumePermitResult, { 
     case "expired":
       return new PermitError("expired", `Cannot use permit "${claims.jti}": it expired by the store's clock`);
     case "approval_revoked":
-      return result.status === "exhausted" ? alreadyConsumed(claims) : revoked(claims, result.status);
+      return result.status === "exhausted" ? usedUp(claims) : revoked(claims, result.status);
     case "unknown_permit":
       return unknownPermit(claims);
   }
@@ -287,6 +287,13 @@ function refusalOf(claims: PermitClaims, result: Exclude<ConsumePermitResult, { 
 
 function alreadyConsumed(claims: PermitClaims): PermitError {
   return new PermitError("already_consumed", `Cannot use permit "${claims.jti}": it has been used`);
+}
+
+function usedUp(claims: PermitClaims): PermitError {
+  return new PermitError(
+    "already_consumed",
+    `Cannot use permit "${claims.jti}": the uses of its approval "${claims.lineage.approval_id}" are used up`,
+  );
 }
 
 function revoked(claims: PermitClaims, status: string): PermitError {

@@ -7,7 +7,7 @@ import type { Mode, Tenant } from "../core/types.ts";
 import type { DecideRequest } from "./conclude.ts";
 import { consumePermit, type PermitAnswer, type UsePermitRequest, verifyPermit } from "./consume-permit.ts";
 import { decide } from "./decide.ts";
-import { listObservations, type ObservationPage } from "./list-observations.ts";
+import { createObservationReader, type ObservationPage, type ObservationRequest } from "./list-observations.ts";
 import { GATE_DEFAULTS, type GateOptions, type ModeOptions, strictestMode } from "./options.ts";
 import type { GateContext, GatePorts } from "./ports.ts";
 import { factEntry } from "./record.ts";
@@ -31,11 +31,7 @@ export interface Gate {
     readonly cursor?: string;
   }): Promise<ApprovalPage>;
   /** What observe mode let pass, newest first. */
-  listObservations(request: {
-    readonly tenant: Tenant;
-    readonly limit: number;
-    readonly before: number | undefined;
-  }): Promise<ObservationPage>;
+  listObservations(request: ObservationRequest): Promise<ObservationPage>;
   verifyPermit(request: UsePermitRequest): Promise<PermitAnswer>;
   consumePermit(request: UsePermitRequest): Promise<PermitAnswer>;
   reportExecution(request: ReportRequest): Promise<Execution>;
@@ -72,7 +68,7 @@ export function createGate(ports: GatePorts, options: Partial<GateOptions> = {})
       return changed;
     },
     listApprovals: (request) => gate.store.listApprovals(request),
-    listObservations: (request) => listObservations(gate, request),
+    listObservations: createObservationReader(gate.ledger),
     verifyPermit: (request) => verifyPermit(gate, request),
     consumePermit: (request) => consumePermit(gate, request),
     reportExecution: (request) => reportExecution(gate, request),

@@ -5,7 +5,8 @@ import { type Credential, createCredential, type Scope } from "./credential.ts";
 
 export interface ApiKeyRecord {
   readonly id: string;
-  readonly sha256: string;
+  /** One, or several that are all good. */
+  readonly sha256: string | readonly string[];
   readonly tenant: Tenant;
   readonly scopes: readonly Scope[];
   readonly type: string;
@@ -25,9 +26,12 @@ export function createApiKeys(records: readonly ApiKeyRecord[]): FindKey {
   const secret = randomBytes(32);
   const markOf = (hash: Buffer) => createHmac("sha256", secret).update(hash).digest("base64");
   const byMark = new Map(
-    records.map((record) => {
-      const hash = Buffer.from(record.sha256, "hex");
-      return [markOf(hash), { hash, credential: credentialOf(record) }] as const;
+    records.flatMap((record) => {
+      const credential = credentialOf(record);
+      return [record.sha256].flat().map((text) => {
+        const hash = Buffer.from(text, "hex");
+        return [markOf(hash), { hash, credential }] as const;
+      });
     }),
   );
   return (token) => {

@@ -33,7 +33,7 @@ export interface Authenticator {
 export type AuthWord = "none" | "api_key" | "jwt";
 
 /** Why a credential was refused; also a metric's label. */
-export type RefusalReason = BearerRefusal | "missing" | "unknown_token" | "scope_missing";
+export type RefusalReason = BearerRefusal | "missing" | "unknown_token" | "scope_missing" | "claims_too_much";
 
 export interface RefusedCredential {
   readonly port: "decision" | "admin";
@@ -138,7 +138,7 @@ function refusal(
 }
 
 /** The socket's own peer: what a client says of its address in a header is nothing to go by. */
-function sourceOf(request: IncomingMessage): string {
+export function sourceOf(request: IncomingMessage): string {
   return request.socket.remoteAddress ?? "unix";
 }
 

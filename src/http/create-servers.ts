@@ -17,6 +17,8 @@ export interface ServerOptions {
   readonly connectionsMax: number;
   /** A TCP listener without authentication, which trusts whoever is on this machine. */
   readonly isLocalOnly: boolean;
+  /** A listener that others reach, too (probes, scrapes, reviewers): this machine's own may not take all its connections. */
+  readonly isForOthers: boolean;
 }
 
 /** How long a client may take over its headers and over its whole request; slow ones are cut off. */
@@ -67,9 +69,28 @@ function createListener(http: HttpContext, app: Express, options: ServerOptions)
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.maxConnections = options.connectionsMax;
+  if (options.isForOthers) keepRoomForOthers(server, Math.max(1, Math.floor(options.connectionsMax * LOCAL_SHARE)));
   return server;
 }
 
+/** Of the connections of a port that is for others, too, what the programs on this machine may have. */
+export const LOCAL_SHARE = 0.5;
+
+/** INVARIANT: the agent beside us cannot keep probes out, and so have us restarted. */
+function keepRoomForOthers(server: Server, localMax: number): void {
+  let locals = 0;
+  server.on("connection", (socket) => {
+    const { remoteAddress, localAddress } = socket;
+    if (remoteAddress !== localAddress && !LOOPBACK.test(remoteAddress ?? "")) return;
+    if (locals >= localMax) return void socket.destroy();
+    locals += 1;
+    socket.once("close", () => {
+      locals -= 1;
+    });
+  });
+}
+
+const LOOPBACK = /^(::ffff:)?127\.|^::1$/;
 const LOCAL_HOST = /^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?$/i;
 
 /**

@@ -9,9 +9,10 @@ import { PERMIT_CHARS_MAX } from "../core/permit.ts";
 import { parseProposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
 import { parseReading } from "../core/schema.ts";
-import type { ActorRef, Mode, Tenant } from "../core/types.ts";
+import type { ActorRef, Mode } from "../core/types.ts";
 import type { PermitAnswer, UsePermitRequest } from "../gate/consume-permit.ts";
 import { executionView } from "../gate/report-execution.ts";
+import { sourceOf } from "./authenticate.ts";
 import { type HttpContext, sendText, traceIdOf } from "./exchange.ts";
 import { type Problem, problemOf, sendProblem } from "./problem.ts";
 import { readBody } from "./read-body.ts";
@@ -41,15 +42,14 @@ export function decisionRoutes(http: HttpContext): ReadonlyMap<string, Handler> 
 function route(http: HttpContext, answer: (exchange: Exchange) => Promise<Answer>): Handler {
   return async (request, response) => {
     const traceId = traceIdOf(request);
-    let tenant: Tenant | undefined;
+    let caller: Caller | undefined;
     try {
-      const caller = await http.authenticator.caller(request);
-      tenant = caller.tenant;
+      caller = await http.authenticator.caller(request);
       const given = await answer({ caller, traceId, request });
       if ("problem" in given) sendProblem(response, given.problem);
       else sendText(response, given.status, given.text);
     } catch (thrown) {
-      sendProblem(response, decisionProblem(http, thrown, { tenant, traceId }));
+      sendProblem(response, decisionProblem(http, thrown, { caller, traceId, request }));
     }
   };
 }
@@ -57,12 +57,15 @@ function route(http: HttpContext, answer: (exchange: Exchange) => Promise<Answer
 function decisionProblem(
   http: HttpContext,
   thrown: unknown,
-  of: { readonly tenant: Tenant | undefined; readonly traceId: string },
+  of: { readonly caller: Caller | undefined; readonly traceId: string; readonly request: IncomingMessage },
 ): Problem {
+  const { caller } = of;
+  if (caller !== undefined && thrown instanceof HoldpointError && thrown.code === "forbidden")
+    http.onOverreach({ caller, source: sourceOf(of.request) });
   http.onProblem(thrown instanceof HoldpointError ? thrown.code : "internal_error");
   if (!(thrown instanceof HoldpointError)) http.onInternalError(thrown as Error);
   const mode = thrown instanceof HoldpointError ? thrown.mode : undefined;
-  return problemOf(thrown, { mode: mode ?? http.gate.modeOf(of.tenant), traceId: of.traceId });
+  return problemOf(thrown, { mode: mode ?? http.gate.modeOf(caller?.tenant), traceId: of.traceId });
 }
 
 async function decideOne(http: HttpContext, exchange: Exchange): Promise<Answer> {
@@ -102,7 +105,7 @@ async function decideInBatch(
     const proposal = parseProposal(readJson(JSON.stringify(item.proposal), http.limits));
     return (await http.gate.decide({ proposal, caller, traceId })).text;
   } catch (thrown) {
-    const problem = decisionProblem(http, thrown, { tenant: caller.tenant, traceId });
+    const problem = decisionProblem(http, thrown, exchange);
     const pointer = `/proposals/${item.index}${problem.body.pointer ?? ""}`;
     return JSON.stringify({ ...problem.body, pointer });
   }
@@ -121,7 +124,7 @@ async function usePermit(
     const answer = await http.gate[act](use);
     return { status: 200, text: JSON.stringify(permitView(answer, exchange.traceId)) };
   } catch (thrown) {
-    const problem = decisionProblem(http, thrown, { tenant: exchange.caller.tenant, traceId: exchange.traceId });
+    const problem = decisionProblem(http, thrown, exchange);
     return { problem: { ...problem, body: { ...problem.body, valid: false } } };
   }
 }

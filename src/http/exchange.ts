@@ -1,6 +1,7 @@
 /** One request and its answer, as every route sees them. */
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Caller } from "../core/caller.ts";
 import { type ErrorCode, InvalidRequestError } from "../core/errors.ts";
 import type { ReadLimits } from "../core/read-json.ts";
 import { parseTraceparent } from "../core/trace.ts";
@@ -21,6 +22,8 @@ export interface HttpContext {
   readonly draining: AbortSignal;
   /** Internal errors, for the log. */
   readonly onInternalError: (error: Error) => void;
+  /** Told of a good credential whose bearer claimed more than it allows. */
+  readonly onOverreach: (overreach: { readonly caller: Caller; readonly source: string }) => void;
   /** Told the code of every problem that is answered. */
   readonly onProblem: (code: ErrorCode) => void;
 }

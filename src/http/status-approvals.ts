@@ -7,6 +7,8 @@ import { ago, duration, moment } from "./status-times.ts";
 
 /** Bytes of JSON that are shown at once; longer ones are opened by whoever reads them. */
 const OPEN_BYTES_MAX = 2_000;
+/** Approvals that stand there in full; those behind them are opened one by one. */
+const OPEN_APPROVALS = 3;
 /**
  * Characters of JSON as HTML on one page, small ones aside: every viewer asks for the page again and again, and a control
  * character of two bytes is written with some forty.
@@ -54,9 +56,23 @@ function pendingList({ approvals, total, isAuthenticated }: PendingView, now: Da
   }
   const room: Room = { chars: PAGE_CHARS_MAX };
   const more = total - approvals.length;
-  const asWhom = isAuthenticated ? "" : " --as YOUR_NAME --role ROLE";
-  return html`${approvals.map((approval, index) => approvalArticle(approval, { index, now, room, asWhom }))}
+  const asWhom = ({ rule }: Approval) => (isAuthenticated ? "" : ` --as YOUR_NAME --role ${roleWord(rule.roles)}`);
+  const article = (approval: Approval, index: number) =>
+    approvalArticle(approval, { index, now, room, asWhom: asWhom(approval) });
+  return html`${approvals.map((approval, index) => (index < OPEN_APPROVALS ? article(approval, index) : folded(approval, now, article(approval, index))))}
 ${more <= 0 ? undefined : html`<p class="more"><strong>${more} more</strong> ${more === 1 ? "waits" : "wait"} behind these: <code>holdpoint approvals list --limit 100</code></p>`}`;
+}
+
+/** The one that is needed, as far as a shell reads it as it stands. */
+function roleWord(roles: readonly string[]): string {
+  const [only = ""] = roles.length === 1 ? roles : [];
+  return /^[\w.:@-]+$/.test(only) ? only : "ROLE";
+}
+
+function folded(approval: Approval, now: Date, article: Html): Html {
+  const { subject } = approval;
+  return html`<details class="folded"><summary><bdi>${subject.action}</bdi>
+<span class="quiet"><bdi>${subject.actor.id}</bdi>, waiting ${duration(now.getTime() - approval.createdAtMs)}</span></summary>${article}</details>`;
 }
 
 function approvalArticle(
@@ -175,7 +191,7 @@ All of it: <code>${of.show}</code></p></div>`;
   const block = html`<pre class="json" tabindex="0">${layOutJson(value, bytes * GROWTH_MAX)}</pre>`;
   if (!isShort) of.room.chars -= block.text.length;
   if (isShort && of.isClosed !== true) return html`<p class="label">${name}</p>${block}`;
-  return html`<details><summary>${name} <span class="quiet">${bytes} bytes, all of it in here</span></summary>${block}</details>`;
+  return html`<details><summary>${name} <span class="quiet">${bytes} bytes</span></summary>${block}</details>`;
 }
 
 /** As the gate lists them; read with care, for it is whatever the ledger holds. */

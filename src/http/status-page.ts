@@ -5,7 +5,7 @@ import type { AuthWord } from "./authenticate.ts";
 import { type Html, html } from "./html.ts";
 import type { Operations, Readiness } from "./operation-routes.ts";
 import { type ObservedView, observedSection, type Part, type PendingView, pendingSection } from "./status-approvals.ts";
-import { decisionsSection, sumMinutes } from "./status-chart.ts";
+import { decisionsSection, stoppedNote, sumMinutes } from "./status-chart.ts";
 import { ago, momentAndAge } from "./status-times.ts";
 
 export const REFRESH_SECONDS = 10;
@@ -39,7 +39,7 @@ ${banners(view)}
 <div class="columns">
 <div class="column">
 ${pendingSection(pending, now)}
-${decisionsSection(activity.minutes, now)}
+${decisionsSection(activity.minutes, now, modeFor(view))}
 ${observedSection(observed, now)}
 ${incidentsSection(activity.incidents, now)}
 </div>
@@ -89,33 +89,60 @@ function topBar({ now, refreshes }: StatusView): Html {
 <p class="stamp"><span class="when">As of <time datetime="${stamp}">${stamp}</time>,</span> ${pace}</p></header>`;
 }
 
-const MODE_MEANING: Readonly<Record<Mode, string>> = {
-  enforce: "What policy does not allow is stopped",
-  observe: "Nothing is blocked: decisions are only recorded",
-};
-
 const modeFor = ({ modes, tenant }: Pick<StatusView, "modes" | "tenant">): Mode =>
   modes.tenants[tenant]?.mode ?? modes.mode;
 
+/** Actions that are told in the line about the mode; all of them stand below. */
+const ACTIONS_SAID = 8;
+
+/** Actions whose own mode is not their tenant's. A tenant that is itself set to enforce enforces every action. */
+function exceptions({ modes, tenant }: StatusView): string[] {
+  if (modes.tenants[tenant]?.mode === "enforce") return [];
+  const mode = modeFor({ modes, tenant });
+  return Object.entries(modes.actions)
+    .filter(([, own]) => own.mode !== mode)
+    .map(([name]) => name);
+}
+
+function modeMeaning(view: StatusView): Html {
+  const names = exceptions(view);
+  const more = names.length - ACTIONS_SAID;
+  const said = html`${names
+    .slice(0, ACTIONS_SAID)
+    .map((name, index) => html`${index === 0 ? "" : ", "}<bdi>${name}</bdi>`)}${more > 0 ? ` and ${more} more` : ""}`;
+  if (modeFor(view) === "enforce") {
+    return names.length === 0
+      ? html`What policy does not allow is stopped`
+      : html`What policy does not allow is stopped, but only observed for: ${said}`;
+  }
+  // Policy may make any action stricter, so that "nothing" alone would promise too much.
+  return names.length === 0
+    ? html`Nothing is blocked, unless policy itself enforces an action: decisions are recorded`
+    : html`observe, but enforced for: ${said}. Nothing else is blocked, unless policy itself enforces it`;
+}
+
 function hero(view: StatusView): Html {
   const { issuer, readiness, activity, pending, policy, now } = view;
-  const { allow, compute, escalate, deny } = sumMinutes(activity.minutes);
+  const decided = sumMinutes(activity.minutes);
+  const { allow, compute, escalate, deny } = decided.counts;
   const mode = modeFor(view);
   const isKnown = pending.kind === "known";
   const waiting = isKnown ? pending.value.total : "?";
   const oldest = isKnown ? pending.value.approvals[0] : undefined;
   return html`<div class="hero"><div class="name"><p class="quiet">Sidecar</p><h1>${issuer}</h1></div>
-<p class="mode mode-${mode}"><span class="mode-label">Mode</span> <strong>${mode}</strong> <span>${MODE_MEANING[mode]}</span></p></div>
+<p class="mode mode-${mode}"><span class="mode-label">Mode</span> <strong>${mode}</strong> <span>${modeMeaning(view)}</span></p></div>
 <ul class="tiles">
 ${tile({ name: "Pending approvals", value: waiting, note: oldest === undefined ? (isKnown ? "nobody waits" : "cannot be read") : `oldest ${ago(oldest.createdAtMs, now)}`, tone: isKnown && waiting === 0 ? "" : "attention" })}
-${tile({ name: "Decisions, last hour", value: allow + compute + escalate + deny, note: `${deny} denied, ${escalate} escalated`, tone: "" })}
+${tile({ name: "Decisions, last hour", value: allow + compute + escalate + deny, note: stoppedNote(decided, mode), tone: "" })}
 ${tile({ name: "Ready", value: readiness.isReady ? "Yes" : "No", note: readiness.isReady ? "every check is ok" : "see the checks", tone: readiness.isReady ? "good" : "bad" })}
-${tile({ name: "Policy", value: policy.active === undefined ? "None" : shortDigest(policy.active.digest), note: policyNote(policy, now), tone: policy.active === undefined || policy.lastError !== undefined ? "bad" : "" })}
+${tile({ name: "Policy", value: policy.active === undefined ? "None" : shortDigest(policy.active.digest), note: policyNote(view), tone: policy.active === undefined || policy.lastError !== undefined ? "bad" : "" })}
 </ul>`;
 }
 
-function policyNote({ active, lastError }: PolicyStatus, now: Date): string {
-  if (active === undefined) return "everything is denied";
+function policyNote(view: StatusView): string {
+  const { policy, now } = view;
+  const { active, lastError } = policy;
+  if (active === undefined) return modeFor(view) === "enforce" ? "denies what is enforced" : "would deny everything";
   return lastError === undefined ? `loaded ${ago(active.loadedAt.getTime(), now)}` : "a newer one was refused";
 }
 

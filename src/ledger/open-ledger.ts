@@ -8,6 +8,8 @@
  *
  * A crash at any point leaves either the whole batch or nothing of it, and the next open simply goes on from the head.
  */
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { type Checkpoint, formatCheckpoint, parseCheckpoint } from "../core/checkpoint.ts";
 import {
   ConfigError,
@@ -57,6 +59,8 @@ export interface LedgerOptions {
   readonly commitTimeoutMs?: number;
   /** Address space reserved for the file; it grows past this at the cost of a new mapping. */
   readonly mapBytes?: number;
+  /** Bytes of the file past which appends are refused; the file never shrinks. */
+  readonly bytesMax?: number;
   /** Told of every commit, for metrics. Must not throw. */
   readonly onCommit?: (commit: LedgerCommit) => void;
 }
@@ -78,6 +82,7 @@ const DEFAULTS = {
   batchMax: 1_024,
   commitTimeoutMs: 10_000,
   mapBytes: 2 ** 36,
+  bytesMax: Number.POSITIVE_INFINITY,
   onCommit: () => {},
 } as const;
 
@@ -157,8 +162,11 @@ class LmdbLedger implements Ledger {
   #tree: TreeState | undefined;
   #running: Promise<void> | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
+  /** While somebody holds: appends wait in the queue. */
+  #held: { readonly released: Promise<void>; readonly release: () => void } | undefined;
   #isWritable = true;
   #isStalled = false;
+  #isFull: boolean;
   /** Takes no more entries. */
   #isClosing = false;
   #isClosed = false;
@@ -172,6 +180,13 @@ class LmdbLedger implements Ledger {
     this.#options = options;
     this.origin = options.origin;
     this.#size = readHead(env).size;
+    this.#isFull = this.#hasFullSize();
+    this.#isWritable = !this.#isFull;
+  }
+
+  #hasFullSize(): boolean {
+    const { bytesMax, directory } = this.#options;
+    return bytesMax !== Number.POSITIVE_INFINITY && statSync(join(directory, "data.mdb")).size >= bytesMax;
   }
 
   append(draft: LedgerEntryDraft): Promise<AppendResult> {
@@ -187,6 +202,7 @@ class LmdbLedger implements Ledger {
 
   #refusal(draft: LedgerEntryDraft): HoldpointError | undefined {
     if (this.#isClosing) return new UnavailableError("shutting_down", "Cannot append: ledger is closed");
+    if (this.#isFull) return new UnavailableError("ledger_unavailable", "Cannot append: the ledger has its full size");
     if (this.#isStalled)
       return new UnavailableError("ledger_unavailable", "Cannot append: the last commit has not ended");
     if (this.#queue.length + this.#inFlight >= this.#options.queueMax) {
@@ -221,15 +237,33 @@ class LmdbLedger implements Ledger {
 
   /** Waits for the event turn to end, so that the requests of one poll share the first commit too. */
   #start(): void {
+    if (this.#held !== undefined) return;
     this.#running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#drain());
   }
 
   async #drain(): Promise<void> {
     let isRetryable = true;
-    while (isRetryable && (this.#queue.length > 0 || this.#hasCheckpointToStore()))
-      isRetryable = await this.#commitNext();
+    while (isRetryable && this.#held === undefined && this.#hasWork()) isRetryable = await this.#commitNext();
     this.#running = undefined;
     if (!isRetryable) this.#retryLater();
+  }
+
+  #hasWork(): boolean {
+    return this.#queue.length > 0 || this.#hasCheckpointToStore();
+  }
+
+  async hold(): Promise<() => void> {
+    let release = (): void => {};
+    const released = new Promise<void>((resolve) => {
+      release = () => {
+        this.#held = undefined;
+        resolve();
+        if (this.#hasWork()) this.#start();
+      };
+    });
+    this.#held = { released, release };
+    await this.#running;
+    return release;
   }
 
   #hasCheckpointToStore(): boolean {
@@ -246,7 +280,8 @@ class LmdbLedger implements Ledger {
     this.#waitingSince = this.#queue.length > 0 ? started : undefined;
     try {
       const answers = await this.#withinTimeout(this.#commit(batch), batch);
-      this.#isWritable = true;
+      this.#isFull = this.#hasFullSize();
+      this.#isWritable = !this.#isFull;
       this.#settle(batch, answers);
       return true;
     } catch (error) {
@@ -433,6 +468,7 @@ class LmdbLedger implements Ledger {
     if (this.#isClosing) return;
     this.#isClosing = true;
     clearTimeout(this.#retryTimer);
+    await this.#held?.released;
     await this.#running;
     if (this.#queue.length > 0) await this.#drain();
     // Over everything that came in, and stored by the commit that signing starts.

@@ -13,6 +13,8 @@ export interface Bundle {
   readonly dataText: string;
   /** "" where the manifest has none. */
   readonly revision: string;
+  /** Texts of the Rego that it was compiled from, as far as the bundle has them. They say what it is, and decide nothing. */
+  readonly rego: readonly string[];
 }
 
 export interface BundleFiles {
@@ -29,11 +31,11 @@ type Tree = Map<string, Json | Tree>;
 export function assembleBundle(path: string, given: BundleFiles): Bundle {
   const faults: string[] = [];
   const manifest = readManifest(given.files.get(".manifest"), faults);
-  const wasm = findModule(given, manifest, faults);
+  const wasm = findModule(given, { path, manifest, faults });
   const data = readData(given.files, faults);
   checkRoots(manifest, data, faults);
   if (faults.length > 0 || wasm === undefined) throw invalid(path, faults);
-  return { wasm, dataText: canonical(data, path), revision: manifest.revision };
+  return { wasm, dataText: canonical(data, path), revision: manifest.revision, rego: regoOf(given.files) };
 }
 
 interface Manifest {
@@ -67,13 +69,27 @@ function moduleOf(resolver: Json): string[] {
 }
 
 /** One module decides. A bundle with several has several policies, and nothing says which. */
-function findModule(given: BundleFiles, manifest: Manifest, faults: string[]): Buffer | undefined {
+function findModule(
+  given: BundleFiles,
+  { path, manifest, faults }: { path: string; manifest: Manifest; faults: string[] },
+): Buffer | undefined {
   const named = new Set(given.modulePath === undefined ? manifest.modules : [given.modulePath]);
   if (named.size > 1) faults.push(`.manifest names ${named.size} modules, not one: ${[...named].join(", ")}`);
   const name = [...named][0] ?? "policy.wasm";
   const module = given.files.get(name);
-  if (module === undefined) faults.push(`${name} is missing: build with opa build -t wasm`);
+  if (module === undefined) faults.push(noModule(path, name, given.files));
   return module;
+}
+
+function noModule(path: string, name: string, files: ReadonlyMap<string, Buffer>): string {
+  const isSource = [...files.keys()].some((file) => file.endsWith(".rego"));
+  return isSource
+    ? `${path} holds Rego sources and no ${name}: build a bundle of them with holdpoint policy build ${path} -o bundle.tar.gz`
+    : `${name} is missing: build with holdpoint policy build, or opa build -t wasm`;
+}
+
+function regoOf(files: ReadonlyMap<string, Buffer>): string[] {
+  return [...files].filter(([name]) => name.endsWith(".rego")).map(([, bytes]) => bytes.toString("utf8"));
 }
 
 /** `a/b/data.json` holds what is under `a` and `b`; files deeper in the tree are merged into what is above. */

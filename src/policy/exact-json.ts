@@ -12,6 +12,20 @@ export function isSameJson(a: string, b: string): boolean {
   return a === b || isSame(marked(a), marked(b));
 }
 
+/** As `isSameJson`, where of an object only the members that `expected` has are compared, at any depth outside of lists. */
+export function hasJson(text: string, expected: string): boolean {
+  return has(marked(text), marked(expected));
+}
+
+function has(value: Json, expected: Json): boolean {
+  if (!isObject(expected) || !isObject(value)) return isSame(value, expected);
+  return Object.entries(expected).every(([key, one]) => Object.hasOwn(value, key) && has(value[key]!, one));
+}
+
+function isObject(value: Json): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** Every text, keys included, begins with "$", and every number is a text that begins with "#". */
 function marked(text: string): Json {
   const replaced = text.replace(STRING_OR_NUMBER, (token) =>

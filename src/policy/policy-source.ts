@@ -11,6 +11,8 @@ export interface PolicySourceRequest extends LoadPolicy {
   /** Reload when the files change. */
   readonly watch: boolean;
   readonly onLoaded?: (policy: LoadedPolicy) => void;
+  /** The policy in force lies there again, unchanged, after something else was refused. */
+  readonly onRestored?: (policy: LoadedPolicy) => void;
   readonly onFailed?: (error: ConfigError) => void;
 }
 
@@ -31,8 +33,10 @@ export async function openPolicySource(request: PolicySourceRequest): Promise<Re
       if (isClosed) return;
       // The same bundle again keeps its instance, which is warm.
       const isNew = status.active?.digest !== policy.digest || status.active.revision !== policy.revision;
+      const wasRefused = status.lastError !== undefined;
       status = { active: isNew ? policy : status.active, lastError: undefined };
       if (isNew) request.onLoaded?.(policy);
+      else if (wasRefused) request.onRestored?.(policy);
     } catch (thrown) {
       const error = asConfigError(thrown);
       status = { active: status.active, lastError: describe(error) };

@@ -80,7 +80,7 @@ class Collector {
   }
 }
 
-/** Only what a bundle is made of; a policy's sources and editors' leftovers may lie beside it. */
+/** Only what a bundle is made of, its sources among it; editors' leftovers may lie beside it. */
 function isWanted(name: string): boolean {
   const file = basename(name);
   return (
@@ -88,6 +88,7 @@ function isWanted(name: string): boolean {
     file === "data.yaml" ||
     file === "data.yml" ||
     file.endsWith(".wasm") ||
+    file.endsWith(".rego") ||
     name === ".manifest"
   );
 }

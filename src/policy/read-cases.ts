@@ -1,6 +1,6 @@
 /**
- * Cases for `policy verify`, from JSON and YAML files: lists of proposals, lists of {name, input, expect}, or the table
- * that `opa test` reads, {cases: {<table>: [{name, input, expected}]}}.
+ * Cases for `policy verify`, from JSON and YAML files: lists of proposals, lists of {name, proposal or input, expect}, or
+ * the table that `opa test` reads, {cases: {<table>: [{name, input, expected}]}}.
  */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
@@ -15,12 +15,15 @@ export interface PolicyCase {
   readonly given:
     | { readonly kind: "input"; readonly text: string }
     | { readonly kind: "proposal"; readonly reading: Reading };
-  /** JSON text of what the result must be. */
+  /** JSON text of what the result must have, or be. */
   readonly expect: string | undefined;
+  readonly isExact: boolean;
 }
 
 const FILE_BYTES_MAX = 64 << 20;
 const LIMITS = { bytesMax: FILE_BYTES_MAX, depthMax: 128 };
+/** Data of the policy, where cases lie beside it: what OPA loads under these names, and no other. */
+const POLICY_DATA = new Set(["data.json", "data.yaml", "data.yml"]);
 const EXTENSIONS = new Set([".json", ".yaml", ".yml"]);
 
 /** @throws ConfigError with every fault of every file, or where there is no case at all */
@@ -44,6 +47,7 @@ function filesOf(path: string, faults: string[]): string[] {
     if (!statSync(path).isDirectory()) return [path];
     return readdirSync(path, { recursive: true, encoding: "utf8" })
       .filter((name) => EXTENSIONS.has(extname(name)) && !name.split("/").some((part) => part.startsWith(".")))
+      .filter((name) => !POLICY_DATA.has(basename(name)))
       .sort()
       .map((name) => join(path, name));
   } catch (thrown) {
@@ -95,33 +99,49 @@ function listOf(name: string, value: Json, tell: Tell): PolicyCase[] {
   return (value as readonly Json[]).flatMap((one, index) => caseOf(`${name}: `, one, { index, tell }));
 }
 
-const MEMBERS = new Set(["name", "note", "input", "expect", "expected"]);
+const MEMBERS = new Set(["name", "note", "input", "proposal", "expect", "expected", "exact"]);
 
 function caseOf(prefix: string, value: Json, { index, tell }: { index: number; tell: Tell }): PolicyCase[] {
-  const refuse = (fault: string): PolicyCase[] => {
-    tell(`${prefix}case ${index + 1}: ${fault}`);
+  const label = `case ${index + 1}`;
+  if (!isObject(value)) {
+    tell(`${prefix}${label}: expected an object`);
     return [];
-  };
-  if (!isObject(value)) return refuse("expected an object");
-  if (!Object.hasOwn(value, "input")) {
-    if (!Object.hasOwn(value, "action")) return refuse("expected a proposal, or an object with an input");
-    const label = typeof value.id === "string" ? value.id : `case ${index + 1}`;
-    return [{ name: prefix + label, given: { kind: "proposal", reading: reread(value) }, expect: undefined }];
   }
-  const unknown = Object.keys(value).filter((member) => !MEMBERS.has(member));
-  if (unknown.length > 0) return refuse(`unknown member ${unknown[0]}`);
-  if (Object.hasOwn(value, "expect") && Object.hasOwn(value, "expected"))
-    return refuse("expect and expected are the same");
+  const isProposal = Object.hasOwn(value, "action") && !Object.hasOwn(value, "input");
+  if (isProposal) {
+    const given = { kind: "proposal", reading: reread(value) } as const;
+    return [
+      { name: prefix + (typeof value.id === "string" ? value.id : label), given, expect: undefined, isExact: false },
+    ];
+  }
+  const fault = faultOf(value);
+  if (fault !== undefined) {
+    tell(`${prefix}${label}: ${fault}`);
+    return [];
+  }
+  // `expected` is the word of tables for opa test, which compare whole results.
   const expect = Object.hasOwn(value, "expect") ? value.expect : value.expected;
-  const label = typeof value.name === "string" ? value.name : `case ${index + 1}`;
-  const text = reread(value.input!).canonical;
   return [
     {
-      name: prefix + label,
-      given: { kind: "input", text },
+      name: prefix + (typeof value.name === "string" ? value.name : label),
+      given: Object.hasOwn(value, "input")
+        ? { kind: "input", text: reread(value.input!).canonical }
+        : { kind: "proposal", reading: reread(value.proposal!) },
       expect: expect === undefined ? undefined : JSON.stringify(expect),
+      isExact: value.exact === true || Object.hasOwn(value, "expected"),
     },
   ];
+}
+
+function faultOf(value: JsonObject): string | undefined {
+  const has = (member: string) => Object.hasOwn(value, member);
+  if (!has("input") && !has("proposal")) return "expected a proposal, or an object with a proposal or an input";
+  if (has("input") && has("proposal")) return "a proposal and an input are two cases";
+  const unknown = Object.keys(value).find((member) => !MEMBERS.has(member));
+  if (unknown !== undefined) return `unknown member ${unknown}`;
+  if (has("expect") && has("expected")) return "expect and expected are the same";
+  if (has("exact") && typeof value.exact !== "boolean") return "exact: expected true or false";
+  return undefined;
 }
 
 function reread(value: Json): Reading {

@@ -20,7 +20,8 @@ export const OPA_ABSENT = [
 /** @throws ConfigError where it cannot be started, or does not end */
 export function runOpa(opa: string, args: readonly string[]): Promise<OpaResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(opa, args, { stdio: ["ignore", "pipe", "pipe"] });
+    // None of our variables: `opa.runtime()` would show them, keys among them, to whoever wrote the policy.
+    const child = spawn(opa, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
     // Not spawn's own: that one holds the process up where there was no program to start.
     const timer = setTimeout(() => child.kill(), TIMEOUT_MS).unref();
     let stdout = "";

@@ -5,9 +5,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ConfigError } from "../core/errors.ts";
 import type { LoadedPolicy } from "../core/ports.ts";
 import { IGNORED } from "./build-bundle.ts";
-import { isSameJson } from "./exact-json.ts";
+import { hasJson, isSameJson } from "./exact-json.ts";
 import { runOpa } from "./run-opa.ts";
 
 export interface VerifyCase {
@@ -16,6 +17,8 @@ export interface VerifyCase {
   readonly inputText: string;
   /** JSON text. */
   readonly expect: string | undefined;
+  /** The whole result is to be that, rather than to have those members. */
+  readonly isExact: boolean;
 }
 
 /** An engine's answer to one case. */
@@ -37,6 +40,8 @@ export interface VerifyRequest {
   readonly opa: string;
   /** Sources and data, the library included. */
   readonly paths: readonly string[];
+  /** rego/capabilities.json: sources of somebody's may call what they like, and `http.send` would go out from here. */
+  readonly capabilities: string;
   /** Built from them, or said to be. */
   readonly policy: LoadedPolicy;
   readonly cases: readonly VerifyCase[];
@@ -45,13 +50,38 @@ export interface VerifyRequest {
 /** @throws ConfigError where OPA cannot be asked at all */
 export async function verifyPolicy(request: VerifyRequest): Promise<readonly PolicyDifference[]> {
   const { policy, cases } = request;
+  await requireSound(request);
   const byOpa = await askOpa(request, cases);
-  return cases.flatMap(({ name, inputText, expect }, index): PolicyDifference[] => {
+  return cases.flatMap(({ name, inputText, expect, isExact }, index): PolicyDifference[] => {
     const [opa, wasm] = [byOpa[index]!, policy.evaluate(inputText)];
     if (!isSameAnswer(opa, wasm)) return [{ name, kind: "engines", opa, wasm, expect }];
-    const isAsExpected = expect === undefined || (opa.kind === "result" && isSameJson(opa.text, expect));
-    return isAsExpected ? [] : [{ name, kind: "expectation", opa, wasm, expect }];
+    return isMet(opa, expect, isExact) ? [] : [{ name, kind: "expectation", opa, wasm, expect }];
   });
+}
+
+/**
+ * Where OPA cannot even read the sources every case would be a fault, and the same fault as the module's, or seem so.
+ * @throws ConfigError with OPA's own words
+ */
+async function requireSound({ opa, paths, capabilities }: VerifyRequest): Promise<void> {
+  const loads = paths.flatMap((path) => ["--data", path]);
+  const args = ["eval", "--format", "raw", "--capabilities", capabilities, ...IGNORED, ...loads, "1 == 1"];
+  const done = await runOpa(opa, args);
+  if (done.status === 0 && done.stdout.trim() === "true") return;
+  const words = wordsOf(done.stdout + done.stderr);
+  throw new ConfigError("bundle_invalid", `OPA cannot evaluate these sources: ${words}`, [words]);
+}
+
+function ruleOf(policy: LoadedPolicy): string {
+  return policy.entrypoint
+    .split("/")
+    .map((part) => `[${JSON.stringify(part)}]`)
+    .join("");
+}
+
+function isMet(answer: EngineAnswer, expect: string | undefined, isExact: boolean): boolean {
+  if (expect === undefined) return true;
+  return answer.kind === "result" && (isExact ? isSameJson(answer.text, expect) : hasJson(answer.text, expect));
 }
 
 /** Two faults are the same: each engine has its own words for what is wrong. */
@@ -74,20 +104,25 @@ async function askOpa(request: VerifyRequest, cases: readonly VerifyCase[]): Pro
 const ROOT = "holdpoint_verify_cases";
 
 async function askOnce(
-  { opa, paths, policy }: VerifyRequest,
+  { opa, paths, policy, capabilities }: VerifyRequest,
   cases: readonly VerifyCase[],
 ): Promise<EngineAnswer[] | { readonly message: string }> {
   const directory = mkdtempSync(join(tmpdir(), "holdpoint-verify-"));
   try {
     const inputs = join(directory, "inputs.json");
     writeFileSync(inputs, `{"${ROOT}":[${cases.map(({ inputText }) => inputText).join(",")}]}`);
-    const rule = policy.entrypoint
-      .split("/")
-      .map((part) => `[${JSON.stringify(part)}]`)
-      .join("");
-    const query = `[answer | some i, given in data.${ROOT}; result := data${rule} with input as given; answer := [i, json.marshal(result)]]`;
+    const query = `[answer | some i, given in data.${ROOT}; result := data${ruleOf(policy)} with input as given; answer := [i, json.marshal(result)]]`;
     const loads = [...paths, inputs].flatMap((path) => ["--data", path]);
-    const done = await runOpa(opa, ["eval", "--format", "raw", ...IGNORED, ...loads, query]);
+    const done = await runOpa(opa, [
+      "eval",
+      "--format",
+      "raw",
+      "--capabilities",
+      capabilities,
+      ...IGNORED,
+      ...loads,
+      query,
+    ]);
     if (done.status !== 0) return { message: wordsOf(done.stdout + done.stderr) };
     return answersOf(done.stdout, cases.length);
   } finally {

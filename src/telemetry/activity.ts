@@ -4,7 +4,7 @@
  */
 import { type ErrorCode, type IntegrityCode, type UnavailableCode, UnavailableError } from "../core/errors.ts";
 import type { GateObserver, Incident, MinuteCounts, RecentActivity } from "../core/ports.ts";
-import type { Outcome, Tenant } from "../core/types.ts";
+import type { Mode, Outcome, Tenant } from "../core/types.ts";
 
 export const ACTIVITY_MINUTES = 60;
 /** Tenants that are told apart; the one that came first is forgotten. */
@@ -12,8 +12,14 @@ export const ACTIVITY_TENANTS_MAX = 500;
 /** Kinds of errors that are kept for a tenant, and for the sidecar itself. */
 export const INCIDENTS_MAX = 20;
 
+/** Of one refused configuration, so that it leaves room for other errors. */
+const FAULTS_KEPT = 5;
+const FAULT_CHARS_MAX = 500;
+
 const MINUTE_MS = 60_000;
 const OUTCOMES = ["allow", "compute", "escalate", "deny"] as const satisfies readonly Outcome[];
+/** Numbers of one minute: those that were enforced, by outcome, and then those that were observed. */
+const MINUTE_SLOTS = 2 * OUTCOMES.length;
 /** What belongs to no tenant. */
 const SIDECAR: Tenant = "";
 
@@ -23,6 +29,8 @@ export interface Activity extends Pick<GateObserver, "decided" | "failed"> {
   ledgerFailed(): void;
   /** A request that was answered with a problem; those that are the sidecar's own are kept. */
   answered(code: ErrorCode): void;
+  /** What is wrong with a changed configuration, for the one tenant that there is: faults may name another's keys. */
+  configurationRefused(faults: readonly string[], tenant: Tenant): void;
   /** A fact on its way to the ledger; some facts are errors. */
   recorded(kind: string, data: object, tenant?: Tenant): void;
   /** INVARIANT (isolated): what is this tenant's, and what is nobody's. */
@@ -69,8 +77,8 @@ export function createActivity(nowMs: () => number): Activity {
   const note = (code: string, message: string, tenant = SIDECAR, count = 1) =>
     addIncident(recentOf(tenant).incidents, { code, message, count, firstMs: nowMs(), lastMs: nowMs() });
   return {
-    decided: ({ tenant, outcome, reasonCodes }) => {
-      recentOf(tenant).minutes.count(nowMs(), outcome);
+    decided: ({ tenant, outcome, mode, reasonCodes }) => {
+      recentOf(tenant).minutes.count(nowMs(), outcome, mode);
       const meaning = outcome === "deny" ? meaningOf(reasonCodes[0] ?? "") : undefined;
       if (meaning !== undefined) note(reasonCodes[0]!, meaning, tenant);
     },
@@ -83,6 +91,9 @@ export function createActivity(nowMs: () => number): Activity {
     answered: (code) => {
       const meaning = meaningOf(code);
       if (meaning !== undefined) note(code, meaning);
+    },
+    configurationRefused: (faults, tenant) => {
+      for (const fault of faults.slice(0, FAULTS_KEPT)) note("config_invalid", fault.slice(0, FAULT_CHARS_MAX), tenant);
     },
     recorded: (kind, data, tenant) => {
       for (const { code, message, count } of incidentsOf(kind, data)) note(code, message, tenant, count);
@@ -102,17 +113,17 @@ function createRecent(): Recent {
 /** One bucket for each minute of an hour. A bucket knows its minute, so that an old one counts for nothing. */
 class MinuteRing {
   readonly #minutes = new Float64Array(ACTIVITY_MINUTES).fill(-1);
-  readonly #counts = new Uint32Array(ACTIVITY_MINUTES * OUTCOMES.length);
+  readonly #counts = new Uint32Array(ACTIVITY_MINUTES * MINUTE_SLOTS);
 
-  count(nowMs: number, outcome: Outcome): void {
+  count(nowMs: number, outcome: Outcome, mode: Mode): void {
     const minute = Math.max(0, Math.floor(nowMs / MINUTE_MS));
     const bucket = minute % ACTIVITY_MINUTES;
-    const first = bucket * OUTCOMES.length;
+    const first = bucket * MINUTE_SLOTS;
     if (this.#minutes[bucket] !== minute) {
       this.#minutes[bucket] = minute;
-      this.#counts.fill(0, first, first + OUTCOMES.length);
+      this.#counts.fill(0, first, first + MINUTE_SLOTS);
     }
-    this.#counts[first + OUTCOMES.indexOf(outcome)]! += 1;
+    this.#counts[first + OUTCOMES.indexOf(outcome) + (mode === "observe" ? OUTCOMES.length : 0)]! += 1;
   }
 
   /** Minutes that lie ahead, because the clock was stepped back, are left out. */
@@ -122,13 +133,19 @@ class MinuteRing {
       .map((minute, bucket) => ({ minute, bucket }))
       .filter(({ minute }) => minute >= 0 && minute <= current && minute > current - ACTIVITY_MINUTES)
       .sort((a, b) => a.minute - b.minute)
-      .map(({ minute, bucket }) => ({ startMs: minute * MINUTE_MS, counts: this.#countsOf(bucket) }));
+      .map(({ minute, bucket }) => ({ startMs: minute * MINUTE_MS, ...this.#countsOf(bucket) }));
   }
 
-  #countsOf(bucket: number): Record<Outcome, number> {
-    const [allow = 0, compute = 0, escalate = 0, deny = 0] = this.#counts.subarray(bucket * OUTCOMES.length);
-    return { allow, compute, escalate, deny };
+  #countsOf(bucket: number): Omit<MinuteCounts, "startMs"> {
+    const slots = this.#counts.subarray(bucket * MINUTE_SLOTS, (bucket + 1) * MINUTE_SLOTS);
+    const observed = byOutcome((_, index) => slots[OUTCOMES.length + index]!);
+    return { counts: byOutcome((outcome, index) => slots[index]! + observed[outcome]), observed };
   }
+}
+
+function byOutcome(count: (outcome: Outcome, index: number) => number): Record<Outcome, number> {
+  const entries = OUTCOMES.map((outcome, index) => [outcome, count(outcome, index)]);
+  return Object.fromEntries(entries) as Record<Outcome, number>;
 }
 
 const keyOf = ({ code, message }: Pick<Incident, "code" | "message">) => `${code} ${message}`;
@@ -197,6 +214,9 @@ export function sumActivity(reports: readonly RecentActivity[]): RecentActivity 
 }
 
 function summed(a: MinuteCounts, b: MinuteCounts): MinuteCounts {
-  const counts = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, a.counts[outcome] + b.counts[outcome]]));
-  return { startMs: a.startMs, counts: counts as Record<Outcome, number> };
+  return {
+    startMs: a.startMs,
+    counts: byOutcome((outcome) => a.counts[outcome] + b.counts[outcome]),
+    observed: byOutcome((outcome) => a.observed[outcome] + b.observed[outcome]),
+  };
 }

@@ -31,6 +31,8 @@ export interface Metrics extends GateObserver {
   ledgerMeasured(of: { readonly entries: number; readonly waiting: number }): void;
   policyLoaded(policy: LoadedPolicy): void;
   policyFailed(): void;
+  /** After a refused bundle the one in force lies there again. */
+  policyRestored(): void;
   approvalsCounted(of: {
     readonly pending: number;
     readonly oldestPendingMs: number;
@@ -97,6 +99,17 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
   const pending = gauge("holdpoint_approvals_pending", "Approvals that wait for a reviewer");
   const oldest = gauge("holdpoint_approvals_oldest_pending_seconds", "Age of the oldest of them");
   const unknown = gauge("holdpoint_executions_unknown", "Consumed permits whose outcome nobody reported");
+  // Of several processes' values the smallest: one that is behind is enough to look.
+  const current = (name: string, help: string) => new Gauge({ name, help, registers, aggregator: "min" });
+  const configurationCurrent = current(
+    "holdpoint_configuration_current",
+    "1 while the configuration on disk was taken when it was last read, 0 while it was refused",
+  );
+  configurationCurrent.set(1);
+  const policyCurrent = current(
+    "holdpoint_policy_current",
+    "1 while the bundle on disk is the policy in force, 0 while it was refused or there is none",
+  );
   const ledgerSize = gauge("holdpoint_ledger_entries", "Entries in this sidecar's ledger");
   const ledgerWaiting = gauge("holdpoint_ledger_waiting_entries", "Entries that are not durable yet");
   const lastLoad = gauge("holdpoint_policy_last_load_timestamp_seconds", "When the active policy was loaded");
@@ -200,6 +213,7 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
     credentialRefused: ({ port, reason }) => refusals.inc({ port, reason }),
     answered: ({ port, code }) => problems.inc({ port, code }),
     configurationLoaded(isGood) {
+      configurationCurrent.set(isGood ? 1 : 0);
       if (!isGood) configurationErrors.inc();
     },
     ledgerMeasured({ entries, waiting }) {
@@ -210,8 +224,13 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
       policyInfo.reset();
       policyInfo.set({ digest: policy.digest, revision: policy.revision, entrypoint: policy.entrypoint }, 1);
       lastLoad.set(policy.loadedAt.getTime() / 1000);
+      policyCurrent.set(1);
     },
-    policyFailed: () => loadErrors.inc(),
+    policyFailed() {
+      policyCurrent.set(0);
+      loadErrors.inc();
+    },
+    policyRestored: () => policyCurrent.set(1),
     approvalsCounted(of) {
       pending.set(of.pending);
       oldest.set(of.oldestPendingMs / 1000);

@@ -9,7 +9,7 @@ export interface StoreCall {
 }
 
 /** Waits that are long by design, and the end: their times would say nothing of the store. */
-const UNTIMED: ReadonlySet<string> = new Set(["waitApproval", "close"]);
+const UNTIMED: ReadonlySet<string> = new Set(["waitApproval", "hold", "close"]);
 
 /** The same store, with every call told to `onCall` as it passes. */
 export function observeStore(store: Store, onCall: (call: StoreCall) => void): Store {

@@ -30,6 +30,7 @@ const nowhere: Ledger = {
   head: () => ({ size: 0, rootHash: "" }),
   checkpoint: () => "",
   waiting: () => 0,
+  hold: async () => () => {},
   isWritable: () => true,
   close: async () => {},
 };

@@ -215,6 +215,29 @@ describe("a sidecar that refuses or is not there", () => {
     expect(JSON.parse(unknown.stderr).error).toMatchObject({ code: "approval_not_found", hints: [expect.any(String)] });
   });
 
+  test("a token that looks like a JWT is told of issuers, and not of keys", async () => {
+    const settings = { admin_url: sidecar.adminUrl, key: "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln" };
+    const { code, stderr } = await runCommand(["approvals", "list"], settings);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^holdpoint: unauthenticated: [\s\S]*jwt_issuers/);
+    expect(stderr).not.toContain("api_keys");
+  });
+
+  test("what the sidecar says stands as it says it, and nothing in it can pass for a line of ours", async () => {
+    const detail = '"mailbot" proposed this action\nholdpoint: granted\u202e';
+    const talking = createServer((_, response) => {
+      response.writeHead(403, { "content-type": "application/problem+json" });
+      response.end(JSON.stringify({ code: "self_approval", detail }));
+    });
+    await new Promise<void>((resolve) => talking.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(talking.address() as AddressInfo).port}`;
+    const { stderr } = await runCommand(["approvals", "list", "--admin", url]);
+    talking.close();
+    expect(stderr.split("\n")[0]).toBe(
+      'holdpoint: self_approval: "mailbot" proposed this action\\u000aholdpoint: granted\\u202e',
+    );
+  });
+
   test("the key comes from a file, too, and one that no header can carry is refused", async () => {
     const [file, broken] = ["key", "broken"].map((name) => join(temporaryDirectory(), name)) as [string, string];
     writeFileSync(file, `${KEYS.olivia}\nsecond line\n`);

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { ungovernedActions } from "../../src/cli/check-config.ts";
 import { SETTINGS } from "../../src/config/settings.ts";
 import { examplesBundle } from "../support/bundles.ts";
 import { runCommand, temporaryDirectory } from "../support/process.ts";
@@ -61,6 +62,43 @@ describe("config check", () => {
     expect([...new Set(settings)]).toEqual(["bundle", "data_dir", "keys_dir", "listen"]);
     expect(readdirSync(directory)).toEqual(before);
   });
+});
+
+test.each([
+  ["listen", "unix:/nowhere/deep/holdpoint.sock", "the folder /nowhere/deep of the socket does not exist: create it"],
+  ["admin_listen", "unix:/nowhere/a.sock", "the folder /nowhere of the socket does not exist: create it"],
+])("config check of %s %s says that %s", async (setting, address, sentence) => {
+  const settings = { data_dir: temporaryDirectory(), bundle: examplesBundle(), [setting]: address };
+  const { code, stderr } = await runCommand(["config", "check"], settings);
+  expect(code).toBe(2);
+  expect(stderr).toContain(`  - ${setting}: ${sentence}\n`);
+});
+
+test("config check warns of an action's mode that no contract answers to, and takes the others", async () => {
+  const observe = { mode: "observe" };
+  const actions = { "fs.wirte_file": observe, "fs.write_file": observe, "nothing.like.it": observe };
+  const settings = { data_dir: temporaryDirectory(), bundle: examplesBundle(), actions };
+  const { warnings } = await runJson(["config", "check"], settings);
+  expect(warnings.filter((warning: string) => warning.startsWith("actions."))).toEqual([
+    "actions.fs.wirte_file: the policy has no contract of this name; did you mean fs.write_file?",
+    "actions.nothing.like.it: the policy has no contract of this name",
+  ]);
+});
+
+test("ungovernedActions() says nothing of a policy that has no contracts", () => {
+  expect(ungovernedActions(["a"], [])).toEqual([]);
+  expect(ungovernedActions(["a\u202eb"], ["ab"])).toEqual([
+    'actions."a\\u202eb": the policy has no contract of this name; did you mean ab?',
+  ]);
+});
+
+test("config check of a bundle that is a folder of sources says how to build it", async () => {
+  const bundle = temporaryDirectory();
+  writeFileSync(join(bundle, "rules.rego"), "package holdpoint.rules.x\n");
+  const { code, stderr } = await runCommand(["config", "check"], { bundle, data_dir: temporaryDirectory() });
+  expect(code).toBe(2);
+  expect(stderr).toContain(`holds Rego sources and no policy.wasm`);
+  expect(stderr).toContain(`holdpoint policy build ${bundle} -o bundle.tar.gz`);
 });
 
 describe("config print", () => {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { apiKeySchema } from "../../src/config/settings.ts";
 import { examplesBundle } from "../support/bundles.ts";
 import { killProcesses, runCommand, startProcess, temporaryDirectory } from "../support/process.ts";
 import { refund, useOf, writeFile } from "../support/proposals.ts";
@@ -53,7 +54,20 @@ describe("api-key", () => {
     expect(parse(any.stdout)).toMatchObject([{ id: "my-key", actors: "*", roles: "*", tenant: "default" }]);
   });
 
+  test("takes type, audiences and on whose behalf, and the entry says so", async () => {
+    const options = ["--type", "agent", "--audiences", "payments, files", "--on-behalf-of", "ann,ben"];
+    const members = { type: "agent", audiences: ["payments", "files"], on_behalf_of: ["ann", "ben"] };
+    expect((await runJson(["api-key", ...options])).entry).toMatchObject(members);
+    const { stdout } = await runCommand(["api-key", ...options]);
+    expect(parse(stdout)).toMatchObject([members]);
+    expect(apiKeySchema.parse(parse(stdout)[0])).toMatchObject(members);
+    expect(parse((await runCommand(["api-key", "--on-behalf-of", "*"])).stdout)).toMatchObject([{ on_behalf_of: "*" }]);
+  });
+
   test.each([
+    [["--type", "a b"], "--type"],
+    [["--audiences", "a,,b"], "--audiences"],
+    [["--on-behalf-of", "a b"], "--on-behalf-of"],
     [["--id", "two words"], "--id"],
     [["--id", ""], "--id"],
     [["--id", "a{b}"], "--id"],
@@ -88,6 +102,13 @@ describe("keys rotate", () => {
     expect(jwks.text).not.toContain('"d"');
     const used = await sidecar.send({ path: "/v1/permits/consume", body: useOf(before, old) });
     expect(used).toMatchObject({ status: 200, body: { valid: true } });
+  });
+
+  test("rotates the keys of a directory that is named", async () => {
+    const keys_dir = join(temporaryDirectory(), "keys");
+    const { kid: first } = await runJson(["keys", "new", "--keys-dir", keys_dir]);
+    const { kid } = await runJson(["keys", "rotate", "--keys-dir", keys_dir], { keys_dir: "/nowhere" });
+    expect(readdirSync(keys_dir).sort()).toEqual([`permit-${first}.json`, `permit-${kid}.json`].sort());
   });
 
   test("answers 2 where it cannot write", async () => {

@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, describe, expect, test } from "vitest";
+import { ENTRY_KINDS, ledgerLine } from "../../src/cli/ledger-line.ts";
 import { examplesBundle } from "../support/bundles.ts";
 import {
   environmentOf,
@@ -14,8 +15,9 @@ import {
   startProcess,
   temporaryDirectory,
 } from "../support/process.ts";
-import { freshId, refund, writeFile } from "../support/proposals.ts";
+import { freshId, refund, useOf, writeFile } from "../support/proposals.ts";
 import { KEYS } from "../support/sidecar.ts";
+import { projectRoot } from "../support/tools.ts";
 import { runAndHangUp } from "./run-main.ts";
 
 afterEach(killProcesses);
@@ -107,12 +109,87 @@ describe("ledger verify", () => {
   });
 
   test("says so where there is no ledger, and where the checkpoint cannot be read", async () => {
-    const empty = await verify(temporaryDirectory());
-    expect(empty.code).toBe(3);
-    expect(empty.stdout).toMatch(/first fault at file/);
-    const { code, stderr } = await verify(temporaryDirectory(), "--checkpoint", "/nowhere/checkpoint");
+    for (const [command, directory] of [
+      ["verify", temporaryDirectory()],
+      ["verify", "/nowhere"],
+      ["tail", "/nowhere"],
+    ] as const) {
+      const none = await runCommand(["ledger", command, "--data-dir", directory]);
+      expect(none).toMatchObject({ code: 2, stdout: "" });
+      expect(none.stderr).toMatch(new RegExp(`^holdpoint: There is no ledger in ${directory}\n`));
+    }
+    // A ledger that lost its file is another matter.
+    const emptied = temporaryDirectory();
+    mkdirSync(join(emptied, "ledger"));
+    expect(await verify(emptied)).toMatchObject({ code: 3, stdout: expect.stringMatching(/first fault at file/) });
+    const { code, stderr } = await verify(emptied, "--checkpoint", "/nowhere/checkpoint");
     expect(code).toBe(2);
     expect(stderr).toContain("--checkpoint: ENOENT");
+  });
+});
+
+test.each([
+  [
+    "an error answer",
+    '{"type":"about:blank","status":401,"code":"unauthenticated"}',
+    "an error answer, unauthenticated",
+  ],
+  ["nothing", "", "is no checkpoint: "],
+  ["a page", "<html>\n\nwelcome</html>\n", "is no checkpoint: "],
+  ["a note of another kind", `a\nb\n\n\u2014 name ${Buffer.alloc(68).toString("base64")}\n`, "no size and root"],
+])("ledger verify with %s saved for a checkpoint says so, and does not blame the ledger", async (_, text, part) => {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, "ledger"));
+  const file = join(directory, "checkpoint");
+  writeFileSync(file, text);
+  const { code, stdout, stderr } = await runCommand([
+    "ledger",
+    "verify",
+    "--data-dir",
+    directory,
+    "--checkpoint",
+    file,
+  ]);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toContain(`--checkpoint: ${file} is no checkpoint`);
+  expect(stderr).toContain(part);
+});
+
+test("ENTRY_KINDS has every kind that the sources record", () => {
+  const sources = ["cli", "gate", "store"].flatMap((folder) =>
+    readdirSync(join(projectRoot, "src", folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => readFileSync(join(projectRoot, "src", folder, name), "utf8")),
+  );
+  const calls =
+    /\b(?:record(?:Once|Quietly|Event)?|recordApproval|recordTransition|factEntry)\([^"()]*?"([a-z]+_[a-z_]+)"/g;
+  const found = new Set(sources.flatMap((text) => [...text.matchAll(calls)].map((match) => match[1]!)));
+  expect(found.size).toBeGreaterThan(10);
+  expect([...found].filter((kind) => !(ENTRY_KINDS as readonly string[]).includes(kind))).toEqual([]);
+});
+
+describe("ledgerLine()", () => {
+  const line = (kind: string, data: object) =>
+    ledgerLine({ index: 7, entry: { kind, tenant: "t", time: "T", data: data as never } });
+
+  test.each([
+    ["policy_activated", { digest: "sha256:a", revision: "r1", entrypoint: "e" }, "sha256:a revision r1 e"],
+    ["policy_refused", { code: "bundle_invalid", message: "it is none" }, "bundle_invalid: it is none"],
+    ["configuration_changed", { applied: ["mode", "actions"], mode: "observe" }, "applied mode, actions, mode observe"],
+    ["configuration_refused", { faults: 3 }, "3 faults: the configuration before stays"],
+    [
+      "credentials_refused",
+      { count: 5, by_reason: { missing: 2, unknown: 3 }, sources: ["10.0.0.9"], credentials: [] },
+      "5 refused: missing 2, unknown 3 from 10.0.0.9",
+    ],
+    [
+      "permit_refused",
+      { code: "permit_mismatch", action: "pay\u202e", actor: "bot", mode: "observe" },
+      'permit_mismatch "pay\\u202e" by bot (observed, not enforced)',
+    ],
+    ["something_new", { a: 1 }, '{"a":1}'],
+  ])("of %s is a sentence", (kind, data, summary) => {
+    expect(line(kind, data)).toBe(`T  #7  ${kind}  t  ${summary}`);
   });
 });
 
@@ -143,8 +220,9 @@ describe("ledger tail", () => {
     const all = await sidecar.send({ port: "admin", path: "/v1/ledger/entries?limit=100", key: KEYS.olivia });
     for (const line of recorded) expect(all.text).toContain(line);
 
-    const none = await runCommand(["ledger", "tail", "--kind", "nope"], settingsOf(sidecar));
-    expect(none).toMatchObject({ code: 0, stdout: "", stderr: expect.stringContaining("no entries of the kind nope") });
+    const expired = ["ledger", "tail", "--kind", "approval_expired"];
+    const none = await runCommand(expired, settingsOf(sidecar));
+    expect(none).toMatchObject({ code: 0, stdout: "", stderr: expect.stringContaining("kind approval_expired") });
     const other = await runCommand(["ledger", "tail", "--kind", "decision"], settingsOf(sidecar, KEYS.otherReviewer));
     expect(other).toMatchObject({ code: 0, stdout: "" });
 
@@ -159,6 +237,23 @@ describe("ledger tail", () => {
     writeFileSync(data, bytes);
     const broken = await runCommand(["ledger", "tail", "--data-dir", sidecar.dataDir]);
     expect(broken).toMatchObject({ code: 3, stderr: expect.stringMatching(/first fault at entry\n {2}- expected /) });
+  });
+
+  test("says which permit was used, for what, and with what result", async () => {
+    const sidecar = await startProcess({ bundle: examplesBundle() });
+    const proposal = refund(50);
+    const { body } = await sidecar.decide(proposal);
+    const used = await sidecar.send({ path: "/v1/permits/consume", body: useOf(proposal, body) });
+    const report = { execution_id: used.body.execution_id, permit_id: body.permit_id, status: "succeeded" };
+    expect(await sidecar.send({ path: "/v1/executions", body: report })).toMatchObject({ status: 200 });
+    await sidecar.send({ path: "/v1/permits/consume", body: useOf(proposal, body) });
+    const { stdout } = await runCommand(["ledger", "tail", "-n", "3"], settingsOf(sidecar));
+    const [consumed, reported, refused] = linesOf(stdout);
+    expect(consumed).toMatch(
+      new RegExp(`permit_consumed  default  ${body.permit_id} ISSUE_REFUND by support-agent, \\d uses left \\S+$`),
+    );
+    expect(reported).toMatch(new RegExp(`execution_reported  default  ${body.permit_id} ISSUE_REFUND succeeded \\S+$`));
+    expect(refused).toMatch(/permit_refused {2}default {2}already_consumed ISSUE_REFUND by support-agent$/);
   });
 
   test("follows what comes until it is interrupted", async () => {
@@ -207,6 +302,8 @@ describe("ledger tail", () => {
   test.each([
     [["--data-dir", "x", "--follow"], "--data-dir reads files"],
     [["-n", "0"], "--number: expected a number from 1"],
+    [["--kind", "permit_consume"], "Did you mean permit_consumed?"],
+    [["--kind", "nope"], "Kinds: decision, approval_opened"],
   ])("%j is wrong usage", async (args, part) => {
     expect(await runCommand(["ledger", "tail", ...args])).toMatchObject({
       code: 2,

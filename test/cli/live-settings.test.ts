@@ -89,7 +89,23 @@ describe("a configuration file that changes", () => {
       ["actions"],
     ]);
     expect(changes.at(-1).data).toMatchObject({ mode: "enforce", actions: { PAY: { mode: "enforce" } } });
-    expect(JSON.stringify(changes)).not.toContain(GUEST.sha256);
+    expect(changes.map(({ data }) => data.changes)).toEqual([
+      { modes: {} },
+      { modes: { PAY: { from: "enforce", to: "observe" } } },
+      { modes: { PAY: { from: "observe", to: "enforce" } } },
+    ]);
+    const credentials = (await entries()).filter(({ kind }) => kind === "credentials_changed");
+    expect(credentials.map(({ data }) => data)).toEqual([
+      { added: [], removed: ["guest"] },
+      { added: ["guest"], removed: [] },
+    ]);
+    const said = sidecar.lines.filter(({ msg }) => msg === "Configuration changed");
+    expect(said.map(({ modes }) => modes)).toEqual([
+      undefined,
+      { PAY: "enforce → observe" },
+      { PAY: "observe → enforce" },
+    ]);
+    expect(JSON.stringify([changes, credentials, said])).not.toContain(GUEST.sha256);
 
     const broken = ["mode: loose\n", "api_keys: [", "modee: observe\n", "auth: jwt\n", "- mode\n"];
     for (const [index, text] of broken.entries()) {
@@ -106,6 +122,16 @@ describe("a configuration file that changes", () => {
     );
     const named = sidecar.lines.filter(({ msg }) => msg.startsWith("The changed configuration has faults"));
     expect(JSON.stringify(named)).toContain("did you mean mode?");
+    expect(await metricOf(sidecar, "holdpoint_configuration_current")).toBe(0);
+
+    write(settings({ actions: { PAY: { mode: "enforce" } } }));
+    await until(async () => (await metricOf(sidecar, "holdpoint_configuration_current")) === 1, "it is good again");
+    const isRestored = (line: { readonly msg: string }) => line.msg.startsWith("Configuration on disk is good again");
+    await until(() => sidecar.lines.some(isRestored), "the log says so");
+    await until(
+      async () => (await entries()).filter(({ kind }) => kind === "configuration_restored").length === 1,
+      "it is recorded, once",
+    );
 
     write(settings({ actions: { PAY: { mode: "enforce" } }, workers: 2, batch_max: 7 }));
     const restart = "These changed settings need a restart";
@@ -119,6 +145,40 @@ describe("a configuration file that changes", () => {
     expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
     expect(JSON.stringify(sidecar.lines)).not.toContain("canary");
     expect(sidecar.lines.filter(({ msg }) => msg === "Internal error")).toEqual([]);
+  });
+
+  test("shows what is wrong with it to the only tenant that there is, and to several only how much", async () => {
+    const { sidecar, write } = await start();
+    const page = async (key: string) => (await sidecar.send({ port: "admin", path: "/status", key })).text;
+    write("modee: observe\n");
+    await until(async () => (await page(KEYS.olivia)).includes("config_invalid"), "the refusal is on the page");
+    for (const key of [KEYS.olivia, KEYS.otherReviewer]) {
+      expect(await page(key)).toContain("has faults (1)");
+      expect(await page(key)).not.toContain("modee");
+    }
+    const alone = settings({ api_keys: API_KEYS.filter((entry) => !("tenant" in entry)) });
+    write(alone);
+    await until(async () => (await page(KEYS.otherReviewer)).includes("Sign in"), "one tenant is left");
+    write("modee: observe\n");
+    await until(async () => (await page(KEYS.olivia)).includes("modee"), "the fault is on the page");
+    expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  test("records for each tenant which of its own keys came and went", async () => {
+    const { sidecar, write } = await start();
+    const kinds = async (key: string): Promise<Body[]> => {
+      const { body } = await sidecar.send({ port: "admin", path: "/v1/ledger/entries?limit=1000", key });
+      return body.entries
+        .map(({ entry }: Body) => entry)
+        .filter((entry: Body | undefined) => entry?.kind === "credentials_changed");
+    };
+    const spare = { ...GUEST, id: "spare", tenant: "other", sha256: sha256("spare-key"), scopes: ["decide"] };
+    const renewed = { ...GUEST, sha256: sha256("guest-key-2") };
+    write(settings({ api_keys: [...API_KEYS, renewed, spare] }));
+    await until(async () => (await kinds(KEYS.otherReviewer)).length === 1, "it is recorded");
+    expect((await kinds(KEYS.otherReviewer)).map(({ data }) => data)).toEqual([{ added: ["spare"], removed: [] }]);
+    expect((await kinds(KEYS.olivia)).map(({ data }) => data)).toEqual([{ added: ["guest"], removed: ["guest"] }]);
+    expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
   });
 
   test("as Kubernetes changes one, by a link to a folder that is swapped", async () => {

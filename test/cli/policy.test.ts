@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -124,8 +125,9 @@ describe("policy build", () => {
       runCommand(["policy", "build", "/nowhere/policies", "-o", out, ...opa]),
       runCommand(["policy", "build", source, "-o", out, "--opa", "/nowhere/opa"]),
       runCommand(["policy", "build", source, "-o", out, "--entrypoint", "-x"]),
+      runCommand(["policy", "build", source, ...opa]),
     ]);
-    expect(runs.map(({ code }) => code)).toEqual([1, 2, 2, 2, 2, 2]);
+    expect(runs.map(({ code }) => code)).toEqual([1, 2, 2, 2, 2, 2, 2]);
     expect(runs.map(({ stderr }) => stderr)).toEqual([
       expect.stringMatching(/a\.rego:\d+: rego_parse_error/),
       expect.stringContaining("--output: cannot write there"),
@@ -133,8 +135,158 @@ describe("policy build", () => {
       expect.stringContaining("There is no /nowhere/policies"),
       expect.stringMatching(/Cannot run \/nowhere\/opa[\s\S]*openpolicyagent\.org[\s\S]*--opa PATH/),
       expect.stringContaining("--entrypoint"),
+      expect.stringContaining("Expected --output FILE (-o)"),
     ]);
     expect(existsSync(out)).toBe(false);
+  });
+});
+
+/** Right in every way but the members and keywords that are named, each in one. */
+const MISSPELT = `holdpoint:
+  contracts:
+    email.send:
+      aproval: { when: always }
+      permit: { requird: true }
+      risk: hgh
+      parameters:
+        to: { type: string, maxlength: 5 }
+        cc: { type: array, items: { type: strng } }
+        subject: { type: string, pattern: "(", max_length: "5" }
+    ping:
+      parameters:
+        text: { type: string, required: true, nullable: true, min_length: 2, max_length: 9, pattern: "^a+$" }
+        list: { type: array, min_items: 2, max_items: 3, items: { type: integer, minimum: 3, exclusive_maximum: 9 } }
+        word: { type: string, allowed: [aa], denied: [b], denied_substrings: [c], denied_prefixes: [d] }
+        none: { type: "null", description: nothing }
+      limits: [{ key: k, limit: 5, window_seconds: 60 }]
+      approval: { when: never }
+    pong: []
+`;
+const MISSPELT_FAULTS = [
+  "contract email.send: unknown member aproval, did you mean approval?",
+  "contract email.send: member permit: unknown member requird, did you mean required?",
+  "contract email.send: member risk is ill-typed",
+  "contract email.send: parameter cc: items: keyword type is ill-typed, so no value passes",
+  "contract email.send: parameter subject: keyword max_length is ill-typed, so no value passes",
+  "contract email.send: parameter subject: keyword pattern is ill-typed, so no value passes",
+  "contract email.send: parameter to: unknown keyword maxlength, did you mean max_length?",
+  "contract pong: expected an object",
+];
+
+describe("contracts that would deny everything", () => {
+  test("fail the build by name, and nothing is written", async () => {
+    const out = join(temporaryDirectory(), "bundle.tar.gz");
+    const source = folder({ "data.yaml": MISSPELT });
+    const { code, stdout, stderr } = await runCommand(["policy", "build", source, "-o", out, "--json", ...opa]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(JSON.parse(stderr).error).toMatchObject({ code: "contract_invalid" });
+    expect(JSON.parse(stderr).error.faults.sort()).toEqual(MISSPELT_FAULTS.sort());
+    expect(readdirSync(join(out, ".."))).toEqual([]);
+  });
+
+  test("of a bundle that was built otherwise are what inspect prints, and a fault of the configuration", async () => {
+    const out = join(temporaryDirectory(), "bundle.tar.gz");
+    const source = folder({ "data.yaml": MISSPELT });
+    const capabilities = join(projectRoot, "rego/capabilities.json");
+    const library = join(projectRoot, "rego/holdpoint");
+    const flags = ["-t", "wasm", "-e", "holdpoint/decision", "--capabilities", capabilities, "--ignore", "*_test.rego"];
+    execFileSync(opa[1]!, ["build", ...flags, "-o", out, library, source]);
+    const { code, stdout } = await runCommand(["policy", "inspect", out]);
+    expect(code).toBe(3);
+    for (const fault of MISSPELT_FAULTS) expect(stdout).toContain(`  - ${fault}\n`);
+    expect(stdout).toMatch(/^contracts +NOT VALID: 8 faults$/m);
+    const json = await runCommand(["policy", "inspect", out, "--json"]);
+    expect(json.code).toBe(3);
+    expect(JSON.parse(json.stdout)).toMatchObject({ loads: true, faults: expect.arrayContaining(MISSPELT_FAULTS) });
+    const config = await runCommand(["config", "check"], { bundle: out, data_dir: temporaryDirectory() });
+    expect(config.code).toBe(2);
+    expect(config.stderr).toContain(`  - bundle: ${MISSPELT_FAULTS[0]}\n`);
+  });
+
+  test("what a policy without the library reads out of its data is its own affair", async () => {
+    const out = join(temporaryDirectory(), "bundle.tar.gz");
+    const source = folder({
+      "data.yaml": MISSPELT,
+      "own.rego": 'package holdpoint\n\ndecision := {"outcome": "deny"}\n',
+    });
+    const built = await runCommand(["policy", "build", source, "-o", out, "--no-library", ...opa]);
+    expect(built).toMatchObject({ code: 0, stderr: "" });
+  });
+});
+
+test("packages that nothing consults are warned of when building, and inspect lists those that are rules", async () => {
+  const out = join(temporaryDirectory(), "bundle.tar.gz");
+  const verdict = 'verdicts contains {"outcome": "deny", "code": "x", "message": "y"} if';
+  const source = folder({
+    "data.yaml": CONTRACT,
+    "a.rego": `package acme.rules\n\n${verdict} input.a\n`,
+    "b.rego": `package holdpoint.rules.night\n\nimport data.acme.lib\n\n${verdict} lib.is_night\n`,
+    "c.rego": "package acme.lib\n\nis_night if input.context.hour < 6\n",
+    "d.rego": `package holdpoint.rule.day\n\n${verdict} input.d\n`,
+    "e.rego": `package holdpoint.rules.too.deep\n\n${verdict} input.e\n`,
+  });
+  const built = await runCommand(["policy", "build", source, "-o", out, ...opa]);
+  expect(built.code).toBe(0);
+  const unconsulted = ["acme.rules", "holdpoint.rule.day", "holdpoint.rules.too.deep"];
+  expect(built.stderr).toContain(`compiled in and never consulted: ${unconsulted.join(", ")}. Rules that decide`);
+  const facts = await runJson(["policy", "inspect", out]);
+  expect(facts).toMatchObject({
+    unconsulted,
+    rules: ["holdpoint.rules.night", "holdpoint.rules.too.deep"],
+    faults: [],
+  });
+  expect((await runCommand(["policy", "inspect", out])).stdout).toMatch(/^rules +holdpoint\.rules\.night, /m);
+});
+
+describe("policy test", () => {
+  const RULES = {
+    "rules.rego":
+      'package holdpoint.rules.x\n\nverdicts contains {"outcome": "allow"} if input.action.name == "ping"\n',
+    "data.yaml": CONTRACT,
+    "rules_test.rego": `package holdpoint.rules.x_test
+
+import data.holdpoint
+
+test_ping_is_allowed if {
+	holdpoint.decision.outcome == "allow" with input as {"action": {"name": "ping", "arguments": {}}, "actor": {"id": "a"}}
+}
+
+test_pong_is_denied if holdpoint.decision.outcome == "deny" with input as {"action": {"name": "pong", "arguments": {}}}
+`,
+  };
+
+  test("runs the tests beside the sources with the library, and none of the library's own", async () => {
+    const source = folder(RULES);
+    const test_ = (...args: string[]) => runCommand(["policy", "test", source, ...args, ...opa]);
+    const [all, named, json] = await Promise.all([test_(), test_("--verbose", "--run", "pong"), test_("--json")]);
+    expect(all).toMatchObject({ code: 0, stdout: "PASS: 2/2\n" });
+    expect(named).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/test_pong_is_denied: PASS[\s\S]*PASS: 1\/1/),
+    });
+    // OPA runs them side by side, and lists them as they end.
+    const names = JSON.parse(json.stdout).map(({ name }: { name: string }) => name);
+    expect(names.sort()).toEqual(["test_ping_is_allowed", "test_pong_is_denied"]);
+  });
+
+  test("answers 1 where one fails, nothing compiles or there is none, and 2 without OPA", async () => {
+    const fails = folder({ "a_test.rego": "package a_test\n\ntest_it if 1 == 2\n" });
+    const broken = folder({ "a.rego": "package a\n\nx := \n" });
+    const runs = await Promise.all([
+      runCommand(["policy", "test", fails, ...opa]),
+      runCommand(["policy", "test", broken, ...opa]),
+      runCommand(["policy", "test", folder({ "data.yaml": CONTRACT }), ...opa]),
+      runCommand(["policy", "test", fails, "--opa", "/nowhere/opa"]),
+      runCommand(["policy", "test", "/nowhere/policies", ...opa]),
+    ]);
+    expect(runs.map(({ code }) => code)).toEqual([1, 1, 1, 2, 2]);
+    expect(runs.map(({ stdout, stderr }) => stdout + stderr)).toEqual([
+      expect.stringMatching(/test_it: FAIL/),
+      expect.stringContaining("rego_parse_error"),
+      expect.stringContaining("no tests"),
+      expect.stringContaining("Cannot run /nowhere/opa"),
+      expect.stringContaining("There is no /nowhere/policies"),
+    ]);
   });
 });
 
@@ -164,7 +316,7 @@ describe("policy verify", () => {
       ...opa,
     ]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^SAME: \d{2,} cases, OPA and the compiled policy agree/);
+    expect(stdout).toMatch(/^(\d{2,}) cases: \1 the same, \1 with an expectation, \1 met \(policy sha256:/);
   });
 
   test("takes proposals and expectations, in YAML too, and answers 3 where one is not met", async () => {
@@ -189,13 +341,34 @@ describe("policy verify", () => {
     expect(stdout).toMatch(
       /^more\.yaml: refund is denied\n {2}both {6}\{.*"outcome":"allow".*\n {2}expected {2}\{"outcome":"deny"/,
     );
-    expect(stdout).toMatch(/DIFFERS: 0 of 2 cases between OPA and the compiled policy, 1 from what was expected/);
+    expect(stdout).toMatch(/^2 cases: 2 the same, 1 with an expectation, 0 met /m);
     const json = await verify("--json");
     expect(json.code).toBe(3);
     expect(JSON.parse(json.stdout)).toMatchObject({
       cases: 2,
+      same: 2,
+      expectations: 1,
+      met: 0,
       differences: [{ name: "more.yaml: refund is denied", kind: "expectation", opa: { kind: "result" } }],
     });
+  });
+
+  test("of a proposal compares the members expected, beside the policy's own data, and all of them where exact", async () => {
+    const given = { name: "a refund waits", proposal: refund(500) };
+    const policy = folder({ "data.yaml": readFileSync(join(EXAMPLES[0]!, "data.yaml"), "utf8") });
+    const cases = folder({
+      "cases/data.yaml": "holdpoint: {}\n",
+      "cases/a.json": JSON.stringify([{ ...given, expect: { outcome: "escalate", approval: { quorum: 1 } } }]),
+    });
+    const verify = () => runCommand(["policy", "verify", policy, "--cases", join(cases, "cases"), ...opa]);
+    const met = await verify();
+    expect(met).toMatchObject({ code: 0, stderr: "" });
+    expect(met.stdout).toMatch(/^1 case: 1 the same, 1 with an expectation, 1 met /);
+    const exact = [{ ...given, expect: { outcome: "escalate" }, exact: true }];
+    writeFileSync(join(cases, "cases", "a.json"), JSON.stringify(exact));
+    expect(await verify()).toMatchObject({ code: 3, stdout: expect.stringContaining("1 the same, 1 with an exp") });
+    writeFileSync(join(cases, "cases", "notes.yaml"), "roles: {}\n");
+    expect(await verify()).toMatchObject({ code: 2, stderr: expect.stringMatching(/notes\.yaml: .*case 1/) });
   });
 
   test("holds a bundle against sources that have changed since, and prints both answers", async () => {
@@ -213,7 +386,7 @@ describe("policy verify", () => {
     expect(stdout).toMatch(
       /^cases\.json: ping-1\n {2}opa {7}\{.*unknown_action.*\n {2}compiled {2}\{.*"outcome":"allow"/,
     );
-    expect(stdout).toMatch(/DIFFERS: 2 of 2 cases/);
+    expect(stdout).toMatch(/^2 cases: 0 the same, 0 with an expectation, 0 met /m);
   });
 
   test("refuses to find nothing wrong with no cases, and cases that are none", async () => {

@@ -41,6 +41,15 @@ describe("help", () => {
     expect((await runCommand(["help", "approvals"])).stdout).toMatch(/approvals list[\s\S]*approvals cancel/);
   });
 
+  test("of serve says what each signal does, and of policy verify shows a case", async () => {
+    const [serve, verify] = await Promise.all([
+      runCommand(["serve", "--help"]),
+      runCommand(["policy", "verify", "--help"]),
+    ]);
+    expect(serve.stdout).toContain("SIGHUP reloads configuration, policy and keys; SIGTERM and SIGINT drain");
+    expect(verify.stdout).toMatch(/^ {2}- name: [\s\S]*\n {4}proposal:\n[\s\S]*\n {4}expect: \{ outcome: escalate/m);
+  });
+
   test.each(COMMANDS)("of $name has real examples, and every option says what it is", async (listed) => {
     const command = await listed.load();
     expect(command.name).toBe(listed.name);

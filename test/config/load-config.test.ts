@@ -27,6 +27,23 @@ function faultsOf(load: () => unknown): readonly string[] {
 const SHA = "a".repeat(64);
 
 describe("loadConfig()", () => {
+  test.each(SETTINGS.map(({ key }) => key))(
+    "names %s where its value is of a wrong type, in file and variable",
+    (key) => {
+      const wrong = { definitely: ["wrong", { deep: null }] };
+      const variable = variableOf(key);
+      const [group, inner] = key.split(".");
+      const text = JSON.stringify(inner === undefined ? { [group!]: wrong } : { [group!]: { [inner]: wrong } });
+      const inFile = faultsOf(() => fromFile(text));
+      expect(inFile.length).toBeGreaterThan(0);
+      expect(inFile.every((fault) => fault.startsWith(`${key}:`) || fault.startsWith(`${key}/`))).toBe(true);
+      // A text takes anything that is one.
+      if (["bundle", "data_dir", "keys_dir", "issuer"].includes(key)) return;
+      const inVariable = faultsOf(() => fromEnvironment({ [variable]: JSON.stringify(wrong) }));
+      expect(inVariable.every((fault) => fault.startsWith(variable))).toBe(true);
+    },
+  );
+
   test("leaves the variables alone that Kubernetes sets for a Service of a like name", () => {
     const port = "tcp://10.0.0.1:8283";
     const links = {
@@ -73,6 +90,7 @@ describe("loadConfig()", () => {
       pending_approvals_max: 10_000,
       ledger_durability: "durable",
       ledger_queue_max: 10_000,
+      ledger_bytes_max: undefined,
       body_bytes_max: 262_144,
       depth_max: 64,
       batch_max: 100,

@@ -1,13 +1,24 @@
 /** The manifests: objects that Kubernetes knows, the walls between agent and sidecar, and that what they configure runs. */
-import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import {
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { request } from "node:http";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { Ajv } from "ajv";
+import { Redis } from "ioredis";
 import { beforeAll, describe, expect, test } from "vitest";
-import { parse, parseDocument } from "yaml";
+import { parse, parseDocument, stringify } from "yaml";
 import { loadConfig } from "../../src/config/load-config.ts";
-import { examplesBundle } from "../support/bundles.ts";
+import { compileBundle, examplesBundle } from "../support/bundles.ts";
 import {
   containersOf,
   environmentIn,
@@ -23,7 +34,7 @@ import { runCommand, startProcess, temporaryDirectory } from "../support/process
 import { refund } from "../support/proposals.ts";
 import { freePorts, startRedis, until } from "../support/redis.ts";
 import { API_KEYS, type Body } from "../support/sidecar.ts";
-import { projectRoot, vectorsPath } from "../support/tools.ts";
+import { projectRoot, redisServerPath, vectorsPath } from "../support/tools.ts";
 
 const OVERLAYS: readonly Overlay[] = ["observe", "enforce"];
 const SOCKET_FOLDER = "/run/holdpoint";
@@ -60,21 +71,21 @@ suite("deploy/kustomize", () => {
 
   const vectors = vectorsPath();
 
-  describe.runIf(vectors !== undefined)("Kubernetes' own schema", () => {
-    const validator = () => {
-      const schema = JSON.parse(readFileSync(`${vectors}/k8s/kubernetes-subset.strict.schema.json`, "utf8"));
-      const known = new Set(
-        schema.allOf.map(({ if: { properties } }: Body) => `${properties.apiVersion.const} ${properties.kind.const}`),
-      );
-      const validate = new Ajv({ strict: false, validateFormats: false, allErrors: true }).compile(schema);
-      return (object: Body): unknown =>
-        !known.has(`${object.apiVersion} ${object.kind}`)
-          ? `unknown: ${object.apiVersion} ${object.kind}`
-          : validate(object)
-            ? undefined
-            : validate.errors;
-    };
+  const validator = () => {
+    const schema = JSON.parse(readFileSync(`${vectors}/k8s/kubernetes-subset.strict.schema.json`, "utf8"));
+    const known = new Set(
+      schema.allOf.map(({ if: { properties } }: Body) => `${properties.apiVersion.const} ${properties.kind.const}`),
+    );
+    const validate = new Ajv({ strict: false, validateFormats: false, allErrors: true }).compile(schema);
+    return (object: Body): unknown =>
+      !known.has(`${object.apiVersion} ${object.kind}`)
+        ? `unknown: ${object.apiVersion} ${object.kind}`
+        : validate(object)
+          ? undefined
+          : validate.errors;
+  };
 
+  describe.runIf(vectors !== undefined)("Kubernetes' own schema", () => {
     test.each(OVERLAYS)("takes every object of %s", (overlay) => {
       const faultsOf = validator();
       const faults = of(overlay).map((object) => [object.kind, object.metadata.name, faultsOf(object)]);
@@ -132,10 +143,113 @@ suite("deploy/kustomize", () => {
       expect(stderr).toContain("1048577 bytes, and a ConfigMap holds 1048576");
     });
 
+    /** Into a folder of its own, one renderer at a time. */
+    const make = (...args: string[]) =>
+      spawnSync("flock", [join(projectRoot, ".build", "manifests.lock"), "make", "-s", "manifests", ...args], {
+        cwd: projectRoot,
+        encoding: "utf8",
+      });
+
+    test("renders observe where no overlay is named, and says what is not yet the user's own", () => {
+      const { status, stderr } = make();
+      expect([status, readFileSync(join(projectRoot, ".build", "manifests-observe.yaml"), "utf8")]).toEqual([
+        0,
+        text.observe,
+      ]);
+      const warnings = stderr.split("\n").filter((line) => line.includes("warning: "));
+      expect(warnings).toMatchObject(
+        [/still at registry.example.com/, /still the example/, /nobody can grant/, /the policy is the examples'/].map(
+          (words) => expect.stringMatching(words),
+        ),
+      );
+    });
+
+    test("packs the user's own bundle, and then says nothing of the examples'", () => {
+      const bundle = join(temporaryDirectory(), "own.tar.gz");
+      copyFileSync(compileBundle('decision := {"outcome": "allow", "reasons": []}'), bundle);
+      try {
+        const { status, stderr } = make(`BUNDLE=${bundle}`);
+        expect([status, stderr.includes("the examples'")]).toEqual([0, false]);
+        const own = objectsOf(readFileSync(join(projectRoot, ".build", "manifests-observe.yaml"), "utf8"));
+        const { binaryData } = find(own, "ConfigMap", "holdpoint-policy");
+        expect(Buffer.from(binaryData["bundle.tar.gz"], "base64").equals(readFileSync(bundle))).toBe(true);
+      } finally {
+        make();
+      }
+    });
+
     test("puts in the policy that make policy compiled", () => {
       const { binaryData } = find(of("enforce"), "ConfigMap", "holdpoint-policy");
       expect(Buffer.from(binaryData["bundle.tar.gz"], "base64").equals(readFileSync(examplesBundle()))).toBe(true);
     });
+  });
+
+  describe("components/persistent-ledger", () => {
+    let persistent: Body[] = [];
+    beforeAll(() => {
+      const folder = temporaryDirectory();
+      const place = (path: string) => relative(realpathSync(folder), join(projectRoot, "deploy", "kustomize", path));
+      const kustomization = {
+        apiVersion: "kustomize.config.k8s.io/v1beta1",
+        kind: "Kustomization",
+        resources: [place("overlays/enforce")],
+        components: [place("components/persistent-ledger")],
+        namespace: "holdpoint",
+      };
+      writeFileSync(join(folder, "kustomization.yaml"), stringify(kustomization));
+      const path = spawnSync(join(projectRoot, ".tools", "kustomize.sh"), { encoding: "utf8" }).stdout.trim();
+      const { stdout, stderr } = spawnSync(path, ["build", folder], { encoding: "utf8" });
+      if (stdout === "") throw new Error(stderr);
+      persistent = objectsOf(stdout);
+    });
+
+    test.runIf(vectors !== undefined)("is what Kubernetes takes", () => {
+      const faultsOf = validator();
+      const faults = persistent.map((object) => [object.kind, object.metadata.name, faultsOf(object)]);
+      expect(faults.filter(([, , fault]) => fault !== undefined)).toEqual([]);
+    });
+
+    test.each(["agent", "holdpoint-control"])(
+      "gives each pod of %s a claim of its own that stays, and changes nothing else about it",
+      (name) => {
+        expect(persistent.filter(({ kind }) => kind === "Deployment")).toEqual([]);
+        const { spec } = find(persistent, "StatefulSet", name);
+        find(persistent, "Service", spec.serviceName);
+        expect(spec).toMatchObject({
+          persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
+          volumeClaimTemplates: [{ metadata: { name: "ledger" }, spec: { accessModes: ["ReadWriteOnce"] } }],
+        });
+        const { spec: before } = find(of("enforce"), "Deployment", name);
+        expect(spec.replicas).toBe(before.replicas);
+        const volumes = before.template.spec.volumes.filter((volume: Body) => volume.name !== "ledger");
+        expect(spec.template).toEqual({ ...before.template, spec: { ...before.template.spec, volumes } });
+        expect(volumes).toHaveLength(before.template.spec.volumes.length - 1);
+      },
+    );
+  });
+
+  test("Redis gets its password on standard input, and no argument has it", async () => {
+    const [redis] = containersOf(podOf(find(of("enforce"), "StatefulSet", "holdpoint-redis")));
+    expect(JSON.stringify([redis.command, redis.args])).not.toContain("$(");
+    const folder = temporaryDirectory();
+    const [port = 0] = await freePorts(1);
+    writeFileSync(join(folder, "redis.conf"), `port ${port}\nbind 127.0.0.1\nsave ""\n`);
+    const script = redis.args[0].replace("/etc/redis", folder).replace("redis-server", redisServerPath());
+    const server = spawn(redis.command[0], [...redis.command.slice(1), script], {
+      cwd: folder,
+      env: { PATH: process.env.PATH, REDIS_PASSWORD: VALUES.password },
+      stdio: "ignore",
+    });
+    const client = new Redis({ port, password: VALUES.password, retryStrategy: () => 20, maxRetriesPerRequest: null });
+    client.on("error", () => {});
+    try {
+      expect(await client.config("GET", "requirepass")).toEqual(["requirepass", VALUES.password]);
+      expect(readFileSync(`/proc/${server.pid}/cmdline`, "utf8")).not.toContain(VALUES.password);
+    } finally {
+      client.disconnect();
+      server.kill("SIGKILL");
+      await once(server, "exit");
+    }
   });
 
   describe("every container", () => {

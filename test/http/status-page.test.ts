@@ -227,7 +227,7 @@ describe("what it says", () => {
     expect(page).toContain("No errors since this sidecar started");
     await open.decide(scripted(escalate()));
     expect(seen(await look(open))).toMatch(
-      /approvals grant \S+ --digest sha256:[0-9a-f]{64} --as YOUR_NAME --role ROLE/,
+      /approvals grant \S+ --digest sha256:[0-9a-f]{64} --as YOUR_NAME --role ops_operator/,
     );
     await open.close();
   });
@@ -265,6 +265,56 @@ describe("what it says", () => {
     await full.close();
   });
 
+  test("where the mode is observe and actions are enforced, it says which", async () => {
+    const actions = { "email.send": { mode: "enforce" }, "calendar.read": { mode: "enforce" } };
+    const mixed = await startScripted({ mode: "observe", actions });
+    const page = seen(await look(mixed, KEYS.olivia));
+    expect(page).toContain("observe, but enforced for: email.send, calendar.read");
+    expect(page).not.toContain("Nothing is blocked");
+    // The other tenant's own mode is not this one's.
+    await mixed.close();
+    const others = await startScripted({ mode: "observe", actions, tenants: { other: { mode: "enforce" } } });
+    expect(seen(await look(others, KEYS.otherReviewer))).toContain("What policy does not allow is stopped");
+    expect(seen(await look(others, KEYS.olivia))).toContain("enforced for: email.send, calendar.read");
+    await others.close();
+    expect(seen(await look(holdpoint, KEYS.olivia))).toContain("is stopped, but only observed for: LOOK");
+  });
+
+  test("what ran although policy would have stopped it is not counted as denied", async () => {
+    const mixed = await startScripted({ mode: "observe", actions: { PAY: { mode: "enforce" } } });
+    for (let count = 0; count < 3; count += 1) {
+      await mixed.decide(scripted(DENY, { action: { name: "LOOK", arguments: {} } }));
+    }
+    const only = await look(mixed, KEYS.olivia);
+    expect(seen(only)).toContain("3 would be denied, 0 escalated");
+    expect(seen(only)).toContain("would be denied ran all the same");
+    expect(seen(only)).not.toContain("does not run");
+    await mixed.decide(scripted(DENY));
+    await mixed.decide(scripted(escalate(), { action: { name: "LOOK", arguments: {} } }));
+    const page = await look(mixed, KEYS.olivia);
+    expect(seen(page)).toContain("1 denied, 0 escalated; 3 would be denied, 1 escalated");
+    const row = (name: string) => new RegExp(`</span>${name}</span>.*?</th>\\s*<td>(\\d+)</td>`).exec(page.text)?.[1];
+    expect(["deny", "would be denied", "escalate", "would be escalated"].map(row)).toEqual(["1", "3", undefined, "1"]);
+    expect(page.text).toContain("escalate 1, deny 4; 1 would be escalated, 3 would be denied; at most");
+    await mixed.close();
+  });
+
+  test("past the third, approvals that wait are folded, and each opens by itself", async () => {
+    const many = await startScripted({ admin_auth: "none" });
+    for (let count = 0; count < 5; count += 1) await many.decide(scripted(escalate()));
+    await many.decide(scripted(escalate({ roles: ["ops/eu"] })));
+    await many.decide(scripted(escalate({ roles: ["a", "b"] })));
+    const page = await look(many);
+    expect(page.text.match(/<details class="folded">/g)).toHaveLength(4);
+    expect([...seen(page).matchAll(/--as YOUR_NAME --role (\S+)/g)].map(([, role]) => role)).toEqual(
+      ["ops_operator", "ops_operator", "ops_operator", "ops_operator", "ops_operator", "ROLE", "ROLE"].flatMap(
+        (role) => [role, role],
+      ),
+    );
+    expect(page.text).not.toContain("all of it in here");
+    await many.close();
+  });
+
   test("what observe mode let pass is listed, newest first", async () => {
     const observing = await startSidecar({ bundle: scriptedBundle("now"), mode: "observe" });
     await observing.decide(scripted(ALLOW));
@@ -272,7 +322,7 @@ describe("what it says", () => {
     await observing.decide(scripted(DENY));
     await observing.decide(scripted(escalate()));
     const page = await look(observing, KEYS.olivia);
-    expect(seen(page)).toContain("Nothing is blocked");
+    expect(seen(page)).toContain("Nothing is blocked, unless policy itself enforces an action");
     expect([...page.text.matchAll(/<\/span>(deny|escalate)<\/span><\/td>/g)].map(([, word]) => word)).toEqual([
       "escalate",
       "deny",

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -157,6 +157,52 @@ describe("openLedger()", () => {
       await env.root.close();
       expectSound(directory, 1);
     }
+  });
+
+  test("takes no more entries once its file has the size that it may have, and keeps those it has", async () => {
+    const directory = temporaryDirectory();
+    const bytesMax = 1024 * 1024;
+    const ledger = await openTestLedger(directory, { bytesMax });
+    const text = JSON.stringify("x".repeat(50_000));
+    let entries = 0;
+    const append = async () => {
+      await ledger.append({ text, keys: [] });
+      entries += 1;
+    };
+    await expect(
+      (async () => {
+        for (;;) await append();
+      })(),
+    ).rejects.toEqual(code("ledger_unavailable"));
+    expect(entries).toBeGreaterThan(5);
+    expect(statSync(join(directory, "data.mdb")).size).toBeGreaterThanOrEqual(bytesMax);
+    expect(ledger.isWritable()).toBe(false);
+    expect(ledger.read(0)).toBe(text);
+    await ledger.close();
+    const again = await openTestLedger(directory, { bytesMax });
+    expect(again.isWritable()).toBe(false);
+    await expect(again.append({ text, keys: [] })).rejects.toEqual(code("ledger_unavailable"));
+    await again.close();
+    const larger = await openTestLedger(directory, { bytesMax: bytesMax * 4 });
+    await larger.append({ text, keys: [] });
+    await larger.close();
+    expectSound(directory, entries + 1);
+  });
+
+  test("hold() keeps appends waiting, and what it resolves with lets them in", async () => {
+    const ledger = await openTestLedger(temporaryDirectory());
+    await ledger.append({ text: textOf(0), keys: [] });
+    const release = await ledger.hold();
+    const waiting = [1, 2].map((at) => ledger.append({ text: textOf(at), keys: [] }));
+    for (let turn = 0; turn < 50; turn += 1) await nextTurn();
+    expect(ledger.head().size).toBe(1);
+    expect(ledger.waiting()).toBe(2);
+    release();
+    expect(await Promise.all(waiting)).toEqual([
+      { kind: "appended", index: 1 },
+      { kind: "appended", index: 2 },
+    ]);
+    await ledger.close();
   });
 
   test("refuses a directory of another origin, and one that is no ledger", async () => {

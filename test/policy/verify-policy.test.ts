@@ -3,11 +3,11 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { LoadedPolicy } from "../../src/core/ports.ts";
-import { isSameJson } from "../../src/policy/exact-json.ts";
+import { hasJson, isSameJson } from "../../src/policy/exact-json.ts";
 import { readCases } from "../../src/policy/read-cases.ts";
 import { verifyPolicy } from "../../src/policy/verify-policy.ts";
 import { temporaryDirectory } from "../support/process.ts";
-import { opaPath } from "./support/opa.ts";
+import { CAPABILITIES, opaPath } from "./support/opa.ts";
 
 describe("isSameJson()", () => {
   test.each([
@@ -48,6 +48,20 @@ describe("isSameJson()", () => {
   });
 });
 
+test.each([
+  ['{"a":1,"b":2}', '{"a":1.0}', true],
+  ['{"a":{"b":1,"c":[1,2]}}', '{"a":{"c":[1,2]}}', true],
+  ['{"a":{"c":[1,2]}}', '{"a":{"c":[1]}}', false],
+  ['{"a":[{"b":1,"c":2}]}', '{"a":[{"b":1}]}', false],
+  ['{"a":1}', '{"a":1,"b":null}', false],
+  ['{"a":[]}', '{"a":{}}', false],
+  ["[]", "{}", false],
+  ["{}", "[]", false],
+  ["5", "5.0", true],
+])("hasJson() of %s and the expected %s is %s", (text, expected, has) => {
+  expect(hasJson(text, expected)).toBe(has);
+});
+
 describe("readCases()", () => {
   const read = (name: string, text: string) => {
     const path = join(temporaryDirectory(), name);
@@ -72,7 +86,36 @@ describe("readCases()", () => {
     ]);
   });
 
+  test("takes a proposal with what is expected of it; the word for tables of opa test means the whole result", () => {
+    const path = join(temporaryDirectory(), "d.yaml");
+    writeFileSync(
+      path,
+      `- { name: some, proposal: { id: a }, expect: { outcome: deny } }
+- { name: whole, proposal: { id: a }, expect: {}, exact: true }
+- { name: table, input: 1, expected: {} }
+`,
+    );
+    expect(readCases(path).map(({ name, given, isExact }) => [name, given.kind, isExact])).toEqual([
+      ["d.yaml: some", "proposal", false],
+      ["d.yaml: whole", "proposal", true],
+      ["d.yaml: table", "input", true],
+    ]);
+  });
+
+  test("of a directory leaves the policy's own data out, and names every other file that is no cases", () => {
+    const directory = temporaryDirectory();
+    for (const name of ["data.yaml", "data.json"]) writeFileSync(join(directory, name), '{"holdpoint":{}}');
+    writeFileSync(join(directory, "cases.json"), '[{"input":1}]');
+    expect(readCases(directory)).toHaveLength(1);
+    writeFileSync(join(directory, "other.json"), '{"holdpoint":{}}');
+    expect(() => readCases(directory)).toThrow(
+      expect.objectContaining({ faults: [expect.stringMatching(/other\.json: .*expected a proposal/)] }),
+    );
+  });
+
   test.each([
+    ["a.json", '[{"input":1,"proposal":{}}]', /two cases/],
+    ["a.json", '[{"input":1,"exact":"yes"}]', /exact: expected/],
     ["a.json", '{"a":1,"a":2}', /stands twice/],
     ["a.json", '[{"input":9007199254740993}]', /a\.json: /],
     ["a.yaml", "- { input: 9007199254740993 }", /9007199254740993/],
@@ -114,12 +157,19 @@ c := {"v": 2} if input.two
     rule: string,
     answers: Readonly<Record<string, string | undefined>>,
     expectations: Record<string, string> = {},
+    isExact = true,
   ) =>
     verifyPolicy({
       opa: opaPath(),
       paths: [directory],
+      capabilities: CAPABILITIES,
       policy: answering(rule, answers),
-      cases: Object.keys(answers).map((inputText) => ({ name: inputText, inputText, expect: expectations[inputText] })),
+      cases: Object.keys(answers).map((inputText) => ({
+        name: inputText,
+        inputText,
+        expect: expectations[inputText],
+        isExact,
+      })),
     });
 
   test("agrees to the last digit, on undefined, and on the order of sets", async () => {
@@ -168,12 +218,54 @@ c := {"v": 2} if input.two
     ]);
   });
 
+  test("of an expectation that is not exact compares the members that it has", async () => {
+    const answers = { '{"n":1}': '{"big":2,"n":12345678901234567890123}', '{"one":1}': undefined };
+    const met = async (expect_: string) =>
+      (await verify("d", answers, { '{"n":1}': expect_ }, false)).map(({ kind }) => kind);
+    expect(await met('{"big":2.0}')).toEqual([]);
+    expect(await met('{"n":12345678901234567890124}')).toEqual(["expectation"]);
+    expect(await met('{"big":2,"other":null}')).toEqual(["expectation"]);
+    expect((await verify("d", answers, { '{"one":1}': "{}" }, false)).map(({ kind }) => kind)).toEqual(["expectation"]);
+  });
+
+  test.each([
+    ["do not compile", "package t\n\nthis is not rego\n", /parse_error/],
+    ["would call out", 'package t\n\nc := http.send({"method": "GET", "url": "http://127.0.0.1:1/"})\n', /http\.send/],
+    ["would read our variables", "package t\n\nc := opa.runtime().env\n", /opa\.runtime/],
+  ])("throws where the sources %s, rather than take it for a fault of every case", async (_, rego, words) => {
+    const sources = temporaryDirectory();
+    writeFileSync(join(sources, "t.rego"), rego);
+    const request = {
+      opa: opaPath(),
+      paths: [sources],
+      capabilities: CAPABILITIES,
+      policy: answering("c", { "1": "fault" }),
+      cases: [{ name: "a", inputText: "1", expect: undefined, isExact: false }],
+    };
+    await expect(verifyPolicy(request)).rejects.toMatchObject({
+      code: "bundle_invalid",
+      message: expect.stringMatching(words),
+    });
+  });
+
+  test("throws where what is asked is not OPA", async () => {
+    const request = {
+      opa: "/bin/false",
+      paths: [],
+      capabilities: CAPABILITIES,
+      policy: answering("c", { "1": "fault" }),
+      cases: [{ name: "a", inputText: "1", expect: undefined, isExact: false }],
+    };
+    await expect(verifyPolicy(request)).rejects.toMatchObject({ code: "bundle_invalid" });
+  });
+
   test("throws where OPA cannot be asked", async () => {
     const request = {
       opa: "/nowhere/opa",
       paths: [],
+      capabilities: CAPABILITIES,
       policy: answering("c", {}),
-      cases: [{ name: "a", inputText: "1", expect: undefined }],
+      cases: [{ name: "a", inputText: "1", expect: undefined, isExact: false }],
     };
     await expect(verifyPolicy(request)).rejects.toMatchObject({
       code: "config_invalid",

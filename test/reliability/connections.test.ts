@@ -133,6 +133,24 @@ describe("connections", () => {
     }
   });
 
+  test("half of an admin port that others reach is kept from the programs on this machine", async () => {
+    const sidecar = await startProcess({ bundle: examplesBundle(), connections_max: 10, admin_listen: "0.0.0.0:0" });
+    const url = sidecar.adminUrl.replace("0.0.0.0", "127.0.0.1");
+    const lines = await Promise.all(Array.from({ length: 5 }, () => open(url)));
+    for (const { socket } of lines) socket.write("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    await until(() => lines.every(({ received }) => received().includes("200 OK")), "five are served");
+    const sixth = await open(url);
+    await sixth.closed;
+    expect(sixth.received()).toBe("");
+    lines[0]!.socket.destroy();
+    await until(async () => {
+      const next = await open(url);
+      next.socket.write("GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+      await next.closed;
+      return next.received().includes("200 OK");
+    }, "the place is free again");
+  });
+
   test("connections past connections_max are closed, and the others are served", async () => {
     const sidecar = await startProcess({ bundle: examplesBundle(), connections_max: 5 });
     const lines = await Promise.all(Array.from({ length: 5 }, () => open(sidecar.decisionUrl)));

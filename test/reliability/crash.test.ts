@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { afterAll, afterEach, expect, test, vi } from "vitest";
 import { examplesBundle } from "../support/bundles.ts";
 import {
@@ -7,6 +6,7 @@ import {
   type SidecarProcess,
   startProcess,
   temporaryDirectory,
+  workersOf,
 } from "../support/process.ts";
 import { refund, useOf } from "../support/proposals.ts";
 import { type RedisServer, startRedis, until } from "../support/redis.ts";
@@ -50,15 +50,6 @@ async function crashRounds(
     await sidecar.stop("SIGKILL");
   }
   return notes;
-}
-
-function workersOf(sidecar: SidecarProcess): number[] {
-  try {
-    const children = execFileSync("pgrep", ["-P", String(sidecar.child.pid)], { encoding: "utf8" });
-    return children.trim().split("\n").map(Number);
-  } catch {
-    return []; // pgrep says that there are none by failing
-  }
 }
 
 async function expectNothingLost(notes: Notes, settings: Record<string, unknown>): Promise<void> {

@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { verifyLedger } from "../../src/ledger/verify-ledger.ts";
+import { checkDurability } from "../../src/store/redis/check-durability.ts";
 import { compileBundle, examplesBundle } from "../support/bundles.ts";
 import {
   type Body,
@@ -13,7 +14,7 @@ import {
   temporaryDirectory,
 } from "../support/process.ts";
 import { freshId, refund, useOf, writeFile } from "../support/proposals.ts";
-import { type RedisServer, startRedis, until } from "../support/redis.ts";
+import { freePorts, type RedisServer, startRedis, until } from "../support/redis.ts";
 import { KEYS, startSidecar } from "../support/sidecar.ts";
 
 afterEach(killProcesses);
@@ -91,6 +92,70 @@ describe("Redis", () => {
         expect(again.status).not.toBe(200);
       },
     );
+  });
+
+  test("an outage is told in two lines: away and why, and back after how long", async () => {
+    const [port = 0] = await freePorts(1);
+    const server = await startRedis({ port });
+    try {
+      await server.admin.config("SET", "requirepass", "canary-password");
+      const store = server.url.replace("//", "//:canary-password@");
+      const sidecar = await startProcess({ bundle: examplesBundle(), store, store_timeout_ms: 300 });
+      const about = () => sidecar.lines.filter(({ msg }) => /Store .*(is away|is back)/.test(msg));
+      await isReady(sidecar);
+      await server.kill();
+      await until(async () => {
+        await sidecar.decide(refund(50));
+        return about().length > 0;
+      }, "it says that the store is away");
+      for (let count = 0; count < 50; count += 1) expect((await sidecar.decide(refund(50))).status).toBe(503);
+      const failed = await metricOf(sidecar, "holdpoint_store_errors_total");
+      await server.start();
+      await server.admin.config("SET", "requirepass", "canary-password");
+      await isReady(sidecar);
+      await until(() => about().length > 1, "it says that the store is back");
+      expect(about().map(({ msg }) => msg.replace(/\d+ s$/, "N s"))).toEqual([
+        `Store redis://127.0.0.1:${port} is away: ECONNREFUSED`,
+        "Store is back after N s",
+      ]);
+      expect(about()[1]!.failed_calls).toBeGreaterThanOrEqual(failed);
+      expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
+      expect(sidecar.lines.filter((line) => line.err !== undefined)).toEqual([]);
+      expect(JSON.stringify(sidecar.lines)).not.toContain("canary");
+    } finally {
+      await server.dispose();
+    }
+  });
+
+  test("a Redis that would lose what it acknowledged is warned of, and a library's complaint is a line of the log", async () => {
+    const server = await startRedis({ args: ["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"] });
+    try {
+      // A password where none is needed: the library writes that to the console.
+      const store = server.url.replace("//", "//:needless@");
+      const sidecar = await startProcess({ bundle: examplesBundle(), store });
+      const warned = () => sidecar.lines.filter(({ msg }) => msg.includes("may lose records")).map(({ msg }) => msg);
+      await until(() => warned().length >= 2, "it warns");
+      expect(warned()[0]).toMatch(/^Store redis\+unix:\/\S+ may lose records: appendonly is no/);
+      expect(warned()[1]).toContain("maxmemory-policy is allkeys-lru");
+      expect(sidecar.lines.some(({ msg }) => /password was supplied/.test(msg))).toBe(true);
+      expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
+    } finally {
+      await server.dispose();
+    }
+  });
+
+  test("one that keeps everything, or does not let itself be asked, is not warned of", async () => {
+    const kept = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
+    const slow = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "everysec"] });
+    try {
+      expect(await checkDurability(kept.url, 2_000)).toEqual([]);
+      expect(await checkDurability(slow.url, 2_000)).toMatchObject([expect.stringMatching(/^appendfsync is everysec/)]);
+      await slow.admin.call("ACL", "SETUSER", "plain", "on", ">p", "+@all", "-config", "-info", "~*");
+      expect(await checkDurability(slow.url.replace("//", "//plain:p@"), 2_000)).toEqual([]);
+      expect(await checkDurability("redis://127.0.0.1:1", 50)).toBeUndefined();
+    } finally {
+      await Promise.all([kept.dispose(), slow.dispose()]);
+    }
   });
 
   test.each(outages)("observe answers allow while Redis is %s", async (_, leave, back) => {
@@ -250,6 +315,15 @@ describe("policy", () => {
     expect(errors).toBeGreaterThan(0);
     sidecar.child.kill("SIGHUP");
     await until(async () => (await metricOf(sidecar, "holdpoint_policy_load_errors_total")) > errors, "looked again");
+    expect(await metricOf(sidecar, "holdpoint_policy_current")).toBe(0);
+    replace(examplesBundle());
+    await until(async () => (await policyOf(sidecar)).last_error === null, "the one in force is there again");
+    await until(
+      () => sidecar.lines.some(({ msg }) => msg.startsWith("Policy on disk is the one in force")),
+      "it says so",
+    );
+    expect(await metricOf(sidecar, "holdpoint_policy_current")).toBe(1);
+    expect((await policyOf(sidecar)).active).toEqual(active);
     replace(compileBundle(ALLOW_ALL));
     await until(async () => (await policyOf(sidecar)).active.digest !== active.digest, "the new policy is active");
     expect((await policyOf(sidecar)).last_error).toBeNull();
@@ -258,7 +332,9 @@ describe("policy", () => {
     expect(await metricOf(sidecar, "holdpoint_policy_info")).toBe(1);
     const { body: page } = await sidecar.send({ port: "admin", path: "/v1/ledger/entries", key: KEYS.olivia });
     const kinds = page.entries.map(({ entry }: Body) => entry.kind);
-    expect(kinds).toEqual(expect.arrayContaining(["sidecar_started", "policy_activated", "policy_refused"]));
+    expect(kinds).toEqual(
+      expect.arrayContaining(["sidecar_started", "policy_activated", "policy_refused", "policy_restored"]),
+    );
     expect(await sidecar.stop()).toEqual({ code: 0, signal: null });
   });
 

@@ -103,6 +103,28 @@ describe("embedded store, shared", () => {
     expect(await store.reviewApproval(aReview(approval))).toMatchObject({ kind: "reviewed" });
   });
 
+  it("forgets nothing while others open the same files, if it holds for as long", async () => {
+    const tenant = freshTenant();
+    let isOver = false;
+    const unseen: string[] = [];
+    const writing = (async () => {
+      for (let count = 0; !isOver; count += 1) {
+        const { id } = await opened(store, anOpening(tenant, `held-${count}`));
+        if ((await store.readApproval(tenant, id)) === undefined) unseen.push(id);
+      }
+    })();
+    for (let opens = 0; opens < 10; opens += 1) {
+      const release = await store.hold();
+      const child = await start();
+      release();
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
+    isOver = true;
+    await writing;
+    expect(unseen).toEqual([]);
+  });
+
   it("is its owner's alone to read", () => {
     expect(statSync(join(directory, "store")).mode & 0o077).toBe(0);
   });

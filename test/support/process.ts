@@ -200,3 +200,12 @@ export function randomFrom(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+export function workersOf(sidecar: SidecarProcess): number[] {
+  try {
+    const children = execFileSync("pgrep", ["-P", String(sidecar.child.pid)], { encoding: "utf8" });
+    return children.trim().split("\n").map(Number);
+  } catch {
+    return []; // pgrep says that there are none by failing
+  }
+}

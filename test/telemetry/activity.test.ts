@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type ErrorCode, IntegrityError, UnavailableError } from "../../src/core/errors.ts";
 import type { RecentActivity } from "../../src/core/ports.ts";
-import type { Outcome } from "../../src/core/types.ts";
+import type { Mode, Outcome } from "../../src/core/types.ts";
 import { ACTIVITY_TENANTS_MAX, createActivity, INCIDENTS_MAX, sumActivity } from "../../src/telemetry/activity.ts";
 import { combineObservers } from "../../src/telemetry/combine-observers.ts";
 
@@ -29,6 +29,42 @@ test("createActivity() counts decisions by minute and outcome", () => {
     [START, counts({ allow: 2, deny: 1, compute: 1, escalate: 1 })],
     [START + MINUTE, counts({ deny: 1 })],
   ]);
+});
+
+test("createActivity() keeps what was only observed apart, and adds it up over processes", () => {
+  const { activity } = started();
+  const decided = (outcome: Outcome, mode: Mode) =>
+    activity.decided({
+      tenant: "default",
+      action: "A",
+      outcome,
+      mode,
+      reasonCodes: [],
+      seconds: 0,
+      evaluationSeconds: 0,
+    });
+  for (const mode of ["observe", "observe", "enforce"] as const) decided("deny", mode);
+  decided("escalate", "observe");
+  const report = activity.report("default");
+  const [minute] = report.minutes;
+  expect(minute).toEqual({
+    startMs: START,
+    counts: counts({ deny: 3, escalate: 1 }),
+    observed: counts({ deny: 2, escalate: 1 }),
+  });
+  expect(sumActivity([report, report]).minutes[0]!.observed).toEqual(counts({ deny: 4, escalate: 2 }));
+});
+
+test("configurationRefused() shows its tenant what is wrong, shortly, and nobody else", () => {
+  const { activity } = started();
+  activity.configurationRefused(
+    Array.from({ length: 9 }, (_, index) => `${index}: ${"x".repeat(1_000)}`),
+    "a",
+  );
+  const { incidents } = activity.report("a");
+  expect(incidents).toHaveLength(5);
+  for (const { code, message } of incidents) expect([code, message.length]).toEqual(["config_invalid", 500]);
+  expect(activity.report("b").incidents).toEqual([]);
 });
 
 test("createActivity() forgets after 60 minutes, one bucket at a time", () => {

@@ -106,6 +106,7 @@ describe("createMetrics()", () => {
       "holdpoint_approvals_pending gauge",
       "holdpoint_approvals_total counter",
       "holdpoint_background_failures_total counter",
+      "holdpoint_configuration_current gauge",
       "holdpoint_configuration_load_errors_total counter",
       "holdpoint_credentials_refused_total counter",
       "holdpoint_decision_duration_seconds histogram",
@@ -119,6 +120,7 @@ describe("createMetrics()", () => {
       "holdpoint_ledger_lag_seconds histogram",
       "holdpoint_ledger_waiting_entries gauge",
       "holdpoint_permit_checks_total counter",
+      "holdpoint_policy_current gauge",
       "holdpoint_policy_info gauge",
       "holdpoint_policy_last_load_timestamp_seconds gauge",
       "holdpoint_policy_load_errors_total counter",
@@ -157,6 +159,7 @@ describe("aggregate()", () => {
         evaluate: () => ({ kind: "undefined" }),
       });
     }
+    processes[1]!.policyFailed();
     const text = await aggregate(await Promise.all(processes.map(({ registry }) => registry.getMetricsAsJSON())));
     const lines = text.split("\n");
     expect(lines).toContain('holdpoint_decisions_total{outcome="allow",mode="enforce",action="a",reason="ok"} 3');
@@ -165,6 +168,8 @@ describe("aggregate()", () => {
     expect(lines).toContain("holdpoint_approvals_pending 5");
     expect(lines).toContain("holdpoint_approvals_oldest_pending_seconds 2");
     expect(lines).toContain("holdpoint_executions_unknown 3");
+    expect(lines).toContain("holdpoint_configuration_current 1");
+    expect(lines).toContain("holdpoint_policy_current 0");
     expect(lines).toContain("holdpoint_policy_last_load_timestamp_seconds 5");
     expect(lines).toContain('holdpoint_policy_info{digest="sha256:0",revision="r",entrypoint="e"} 1');
   });

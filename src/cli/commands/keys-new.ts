@@ -2,14 +2,14 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { addSigningKey, loadSigningKeys } from "../../signing/signing-keys.ts";
-import { CONFIG_OPTION, CommandError, defineCommand, EXIT, JSON_OPTION } from "../command.ts";
+import { CONFIG_OPTION, CommandError, defineCommand, EXIT, JSON_OPTION, KEYS_DIR_OPTION } from "../command.ts";
 import { jsonLine, plural, shown } from "../terminal.ts";
 import { writeOut } from "../write-out.ts";
 
 export const keysNewCommand = defineCommand({
   name: "keys new",
   options: {
-    "keys-dir": { kind: "text", value: "DIR", meaning: "Where; the setting keys_dir where nothing is given" },
+    ...KEYS_DIR_OPTION,
     ...CONFIG_OPTION,
     ...JSON_OPTION,
   },

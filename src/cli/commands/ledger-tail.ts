@@ -1,12 +1,13 @@
 /** `holdpoint ledger tail`: the last entries, from a running sidecar or from the files. */
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalData } from "../../core/digest.ts";
 import type { Json, JsonObject } from "../../core/types.ts";
 import { verifyLedger } from "../../ledger/verify-ledger.ts";
 import { ADMIN_OPTIONS, type AdminClient, openAdminClient } from "../admin-client.ts";
 import { CommandError, defineCommand, EXIT, usageError, wholeNumber } from "../command.ts";
-import { type LedgerEntry, ledgerLine } from "../ledger-line.ts";
+import { ledgerDirectory } from "../ledger-directory.ts";
+import { ENTRY_KINDS, type LedgerEntry, ledgerLine } from "../ledger-line.ts";
+import { suggest } from "../suggest.ts";
 import { jsonLine, shown } from "../terminal.ts";
 import { outputClosed, writeError, writeLines } from "../write-out.ts";
 
@@ -40,13 +41,13 @@ files: every entry, verified on the way (exit code 3 where the ledger does not v
     const { options } = invocation;
     const wanted: Wanted = {
       number: wholeNumber("--number", options.number, { default: NUMBER_DEFAULT, max: NUMBER_MAX }),
-      kind: options.kind,
+      kind: kindOf(options.kind),
       isJson: options.json,
     };
     if (options["data-dir"] !== undefined) {
       if (options.follow || options.admin !== undefined)
         throw usageError("--data-dir reads files: --follow and --admin are for a running sidecar");
-      return tailFiles(join(options["data-dir"], "ledger"), wanted);
+      return tailFiles(ledgerDirectory(options["data-dir"]), wanted);
     }
     const admin = await openAdminClient(invocation);
     const size = await tailSidecar(admin, wanted);
@@ -54,6 +55,16 @@ files: every entry, verified on the way (exit code 3 where the ledger does not v
     return EXIT.done;
   },
 });
+
+/** @throws CommandError that names the kinds there are */
+function kindOf(given: string | undefined): string | undefined {
+  if (given === undefined || (ENTRY_KINDS as readonly string[]).includes(given)) return given;
+  const meant = suggest(given, ENTRY_KINDS);
+  throw usageError(
+    `--kind: no entry has the kind ${shown(given)}${meant === undefined ? "" : `. Did you mean ${meant}?`}`,
+    [`Kinds: ${ENTRY_KINDS.join(", ")}`],
+  );
+}
 
 interface Wanted {
   readonly number: number;

@@ -1,10 +1,13 @@
 /** `holdpoint ledger verify`: says what holds, and names the first fault. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseCheckpoint } from "../../core/checkpoint.ts";
 import { toError } from "../../core/errors.ts";
+import { parseNote } from "../../core/signed-note.ts";
 import type { Json } from "../../core/types.ts";
 import { type LedgerReport, verifyLedger } from "../../ledger/verify-ledger.ts";
 import { CONFIG_OPTION, defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
+import { ledgerDirectory } from "../ledger-directory.ts";
 import { jsonLine, shown } from "../terminal.ts";
 import { writeOut } from "../write-out.ts";
 
@@ -28,7 +31,7 @@ export const ledgerVerifyCommand = defineCommand({
     'holdpoint ledger verify --data-dir data --checkpoint checkpoint --vkey "$(cat key.pub)"',
   ],
   run: async ({ options, config }) => {
-    const directory = join(options["data-dir"] ?? (await config()).data_dir, "ledger");
+    const directory = ledgerDirectory(options["data-dir"] ?? (await config()).data_dir);
     const checkpoint = options.checkpoint === undefined ? undefined : readCheckpoint(options.checkpoint);
     // The key beside the ledger is good against accidents, not against whoever can write there.
     const vkey = options.vkey ?? readIfThere(join(directory, "checkpoint-key.pub"));
@@ -69,10 +72,31 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
+/** @throws CommandError where the file is none, so that the ledger is not blamed for it */
 function readCheckpoint(path: string): string {
+  let text: string;
   try {
-    return readFileSync(path, "utf8");
+    text = readFileSync(path, "utf8");
   } catch (thrown) {
     throw usageError(`--checkpoint: ${toError(thrown).message}`);
+  }
+  const note = parseNote(text);
+  const fault =
+    "fault" in note ? note.fault : parseCheckpoint(note.text) === undefined ? "no size and root" : undefined;
+  if (fault === undefined) return text;
+  const problem = codeOfProblem(text);
+  const what = problem === undefined ? fault : `it is an error answer, ${shown(problem)}`;
+  throw usageError(`--checkpoint: ${shown(path)} is no checkpoint: ${what}`, [
+    "Save the body of a GET /v1/ledger/checkpoint that answers 200 (curl --fail)",
+  ]);
+}
+
+/** What a request without a key has saved instead. */
+function codeOfProblem(text: string): string | undefined {
+  try {
+    const { code } = JSON.parse(text) as { readonly code?: unknown };
+    return typeof code === "string" ? code : undefined;
+  } catch {
+    return undefined;
   }
 }

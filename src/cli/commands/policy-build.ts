@@ -4,7 +4,8 @@ import { accessSync, constants, existsSync, renameSync, rmSync, statSync } from 
 import { dirname, join, resolve } from "node:path";
 import { toError } from "../../core/errors.ts";
 import { type Build, buildAndLoad } from "../build-and-load.ts";
-import { defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
+import { CommandError, defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
+import { policyReport, unconsultedWarning } from "../contract-faults.ts";
 import { checkEntrypoint, opaProgram, SOURCE_OPTIONS, sourcePaths } from "../opa-sources.ts";
 import { jsonPretty, plural, shown } from "../terminal.ts";
 import { writeError, writeOut } from "../write-out.ts";
@@ -13,33 +14,37 @@ export const policyBuildCommand = defineCommand({
   name: "policy build",
   words: { usage: "PATH...", min: 1, max: 1_000 },
   options: {
-    output: { kind: "text", value: "FILE", short: "o", meaning: "The bundle to write, a .tar.gz (bundle.tar.gz)" },
+    output: { kind: "text", value: "FILE", short: "o", meaning: "The bundle to write, a .tar.gz (required)" },
     revision: { kind: "text", value: "TEXT", meaning: "Revision for the bundle's manifest, such as a commit" },
     ...SOURCE_OPTIONS,
     ...JSON_OPTION,
   },
   details: `Each PATH is a file, or a directory that is a root of its own: its data.yaml begins at the root of data.
 *_test.rego is left out. Builtins whose answer would not be OPA's own, or that are not deterministic, fail the build by
-name; what was built is then loaded as the sidecar loads it, and only then put in place of FILE.`,
+name, and so do contracts that would deny everything: with a member or keyword that is misspelt or ill-typed. What was
+built is then loaded as the sidecar loads it, and only then put in place of FILE.`,
   examples: [
     "holdpoint policy build policies/ -o bundle.tar.gz --revision $(git rev-parse HEAD)",
     "holdpoint policy build rego/examples/refunds rego/examples/files -o bundle.tar.gz",
     "holdpoint policy build own/ --no-library --entrypoint acme/decision -o bundle.tar.gz",
   ],
   run: async ({ options, words, environment }) => {
-    const out = resolve(options.output ?? "bundle.tar.gz");
+    if (options.output === undefined) throw usageError("Expected --output FILE (-o): the bundle to write");
+    const out = resolve(options.output);
     checkOutput(out);
     const entrypoint = checkEntrypoint(options.entrypoint);
     const paths = sourcePaths(words, options["no-library"]);
     const opa = opaProgram(options.opa, environment);
     const { revision } = options;
-    const built = await buildAside(out, { opa, entrypoint, paths, ...(revision === undefined ? {} : { revision }) });
+    const build = { opa, entrypoint, paths, ...(revision === undefined ? {} : { revision }) };
+    const { built, warning } = await buildAside(out, build);
     if (options.json) await writeOut(`${jsonPretty({ bundle: out, entrypoint, ...built })}\n`);
     else await writeOut(`${shown(out)}: ${plural(built.contracts, "contract")}, digest ${built.digest}\n`);
     if (built.contracts === 0 && !options["no-library"])
       await writeError(
         "holdpoint: no contracts in its data (holdpoint.contracts): every action is denied. Is each PATH a root of its own?\n",
       );
+    if (warning !== undefined) await writeError(`holdpoint: ${warning}\n`);
     return EXIT.done;
   },
 });
@@ -56,13 +61,18 @@ function checkOutput(out: string): void {
   }
 }
 
-/** A sidecar that watches FILE never sees half of it, nor one that does not load. */
+/** A sidecar that watches FILE never sees half of it, nor one that does not load. @throws CommandError */
 async function buildAside(out: string, build: Build) {
   const aside = join(dirname(out), `.holdpoint-build-${randomUUID()}.tar.gz`);
   try {
-    const facts = await buildAndLoad(aside, build);
+    const built = await buildAndLoad(aside, build);
+    const report = await policyReport(aside, build.entrypoint);
+    if (report.faults.length > 0)
+      throw new CommandError("contract_invalid", "Cannot build the bundle: its contracts would deny everything", {
+        faults: report.faults,
+      });
     renameSync(aside, out);
-    return facts;
+    return { built, warning: unconsultedWarning(report) };
   } finally {
     rmSync(aside, { force: true });
   }

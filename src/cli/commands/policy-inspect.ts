@@ -5,6 +5,7 @@ import type { Json } from "../../core/types.ts";
 import { type BundleFacts, type ContractFacts, inspectBundle } from "../../policy/inspect-bundle.ts";
 import { loadPolicy } from "../../policy/load-policy.ts";
 import { defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
+import { type PolicyReport, policyReport } from "../contract-faults.ts";
 import { checkEntrypoint } from "../opa-sources.ts";
 import { duration, fields, jsonPretty, plural, shown, table } from "../terminal.ts";
 import { writeLines, writeOut } from "../write-out.ts";
@@ -16,22 +17,36 @@ export const policyInspectCommand = defineCommand({
     entrypoint: { kind: "text", value: "RULE", meaning: "Rule that decides, slash-separated (holdpoint/decision)" },
     ...JSON_OPTION,
   },
-  details: `BUNDLE is a .tar.gz, a directory, or a .wasm with data.json beside it. Exit code 3 where it does not load.`,
+  details: `BUNDLE is a .tar.gz, a directory, or a .wasm with data.json beside it. Exit code 3 where it does not load,
+or where contracts have members or keywords that make them deny everything.`,
   examples: ["holdpoint policy inspect bundle.tar.gz", "holdpoint policy inspect bundle.tar.gz --json | jq -r .digest"],
   run: async ({ options, words }) => {
     const path = words[0]!;
     if (!existsSync(path)) throw usageError(`There is no ${shown(path)}`);
-    const loading = await load(path, checkEntrypoint(options.entrypoint));
+    const entrypoint = checkEntrypoint(options.entrypoint);
+    const loading = await load(path, entrypoint);
     const facts = await inspectBundle(path).catch((thrown: unknown) => {
       if (thrown instanceof ConfigError) return undefined; // as loading says
       throw thrown;
     });
     const { size } = statSync(path);
-    if (options.json) await writeOut(`${jsonPretty(document(path, size, loading, facts))}\n`);
-    else await writeLines(text(path, size, loading, facts));
-    return loading.refusal === undefined ? EXIT.done : EXIT.differs;
+    const report = loading.refusal === undefined ? await policyReport(path, entrypoint) : NOTHING_KNOWN;
+    const inspected: Inspected = { path, bytes: size, loading, facts, report };
+    if (options.json) await writeOut(`${jsonPretty(document(inspected))}\n`);
+    else await writeLines(text(inspected));
+    return loading.refusal === undefined && report.faults.length === 0 ? EXIT.done : EXIT.differs;
   },
 });
+
+const NOTHING_KNOWN: PolicyReport = { faults: [], rules: [], unconsulted: [] };
+
+interface Inspected {
+  readonly path: string;
+  readonly bytes: number;
+  readonly loading: Loading;
+  readonly facts: BundleFacts | undefined;
+  readonly report: PolicyReport;
+}
 
 interface Loading {
   readonly digest: string | undefined;
@@ -49,7 +64,8 @@ async function load(path: string, entrypoint: string): Promise<Loading> {
   }
 }
 
-function document(path: string, bytes: number, { digest, refusal }: Loading, facts: BundleFacts | undefined): Json {
+function document({ path, bytes, loading, facts, report }: Inspected): Json {
+  const { digest, refusal } = loading;
   return {
     bundle: path,
     bytes,
@@ -61,6 +77,9 @@ function document(path: string, bytes: number, { digest, refusal }: Loading, fac
     builtins: facts?.module?.builtins ?? null,
     wasm_bytes: facts?.wasmBytes ?? null,
     data_chars: facts?.dataChars ?? null,
+    faults: report.faults,
+    rules: report.rules,
+    unconsulted: report.unconsulted,
     contracts: (facts?.contracts ?? []).map(contractDocument),
     roles: (facts?.roles ?? []).map(({ name, permissions }) => ({ name, permissions })),
   };
@@ -77,7 +96,8 @@ function contractDocument({ action, risk, mode, approval, permit, thresholds }: 
   };
 }
 
-function text(path: string, bytes: number, { digest, refusal }: Loading, facts: BundleFacts | undefined): string[] {
+function text({ path, bytes, loading, facts, report }: Inspected): string[] {
+  const { digest, refusal } = loading;
   const head = fields([
     ["bundle", `${shown(path)}, ${plural(bytes, "byte")}`],
     ["loads", refusal === undefined ? "yes" : `NO: ${refusal.code}`],
@@ -91,8 +111,12 @@ function text(path: string, bytes: number, { digest, refusal }: Loading, facts: 
     ],
     ["entrypoints", names(facts?.module?.entrypoints)],
     ["builtins", names(facts?.module?.builtins)],
+    ["rules", report.rules.length === 0 ? undefined : names(report.rules)],
+    ["unconsulted", report.unconsulted.length === 0 ? undefined : names(report.unconsulted)],
+    ["contracts", report.faults.length === 0 ? undefined : `NOT VALID: ${plural(report.faults.length, "fault")}`],
   ]);
-  const faults = refusal === undefined ? [] : ["", ...refusal.faults.map((fault) => `  - ${fault}`)];
+  const found = refusal?.faults ?? report.faults;
+  const faults = found.length === 0 ? [] : ["", ...found.map((fault) => `  - ${fault}`)];
   return [...head, ...faults, ...(facts === undefined ? [] : [...contractLines(facts), ...roleLines(facts)])];
 }
 

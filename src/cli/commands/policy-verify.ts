@@ -8,7 +8,7 @@ import { type PolicyCase, readCases } from "../../policy/read-cases.ts";
 import { type EngineAnswer, type PolicyDifference, type VerifyCase, verifyPolicy } from "../../policy/verify-policy.ts";
 import { withBuiltBundle } from "../build-and-load.ts";
 import { CommandError, defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
-import { checkEntrypoint, opaProgram, SOURCE_OPTIONS, sourcePaths } from "../opa-sources.ts";
+import { CAPABILITIES, checkEntrypoint, opaProgram, SOURCE_OPTIONS, sourcePaths } from "../opa-sources.ts";
 import { jsonPretty, plural, shown, shownLines } from "../terminal.ts";
 import { writeLines, writeOut } from "../write-out.ts";
 
@@ -21,9 +21,20 @@ export const policyVerifyCommand = defineCommand({
     ...SOURCE_OPTIONS,
     ...JSON_OPTION,
   },
-  details: `A case is a proposal as POST /v1/decisions takes it, or {name, input, expect}: a whole policy input, and what the
-result must be to the letter. A file holds a list of them, one, or {cases: {<table>: [...]}}. Proposals are those of the
-tenant default, now. Exit code 3 on any difference.`,
+  details: `A file of cases is a list of them, one, or {cases: {<table>: [...]}}, in JSON or YAML. A case is a proposal as POST
+/v1/decisions takes it, or has a name and an expectation beside it:
+
+  - name: a refund above 100 waits for a reviewer
+    proposal:
+      id: refund-1
+      actor: { id: bot, type: agent, roles: [operator] }
+      entity: { type: order, id: A-1 }
+      action: { name: ISSUE_REFUND, arguments: { amount: 500, reason: damaged } }
+    expect: { outcome: escalate, approval: { roles: [ops_operator] } }
+
+Of expect only the members given are compared; exact: true compares the whole result. In place of a proposal (which is
+one of the tenant default, now) input is a whole policy input. In a directory every JSON and YAML file must be cases,
+but for data.json and data.yaml, which are the policy's. Exit code 3 on any difference.`,
   examples: [
     "holdpoint policy verify policies/ --cases policies/cases",
     "holdpoint policy verify rego/examples/* --cases rego/cases",
@@ -38,24 +49,25 @@ tenant default, now. Exit code 3 on any difference.`,
     const opa = opaProgram(options.opa, environment);
     const compare = async (path: string) => {
       const policy = await loadPolicy({ path, entrypoint });
-      return { digest: policy.digest, differences: await verifyPolicy({ opa, paths, policy, cases }) };
+      const differences = await verifyPolicy({ opa, paths, policy, cases, capabilities: CAPABILITIES });
+      return { digest: policy.digest, differences, counts: countsOf(cases, differences) };
     };
-    const { digest, differences } =
+    const verified =
       options.bundle === undefined
         ? await withBuiltBundle({ opa, entrypoint, paths }, compare)
         : await compare(options.bundle);
-    if (options.json) await writeOut(`${jsonPretty(document(cases.length, digest, differences))}\n`);
-    else await writeLines(text(cases.length, digest, differences));
-    return differences.length === 0 ? EXIT.done : EXIT.differs;
+    if (options.json) await writeOut(`${jsonPretty(document(verified))}\n`);
+    else await writeLines(text(verified));
+    return verified.differences.length === 0 ? EXIT.done : EXIT.differs;
   },
 });
 
 /** A proposal becomes policy input as the gate makes it, for both engines alike. */
-function verifyCase({ name, given, expect }: PolicyCase, time: Date): VerifyCase {
-  if (given.kind === "input") return { name, inputText: given.text, expect };
+function verifyCase({ name, given, expect, isExact }: PolicyCase, time: Date): VerifyCase {
+  if (given.kind === "input") return { name, inputText: given.text, expect, isExact };
   try {
     const proposal = parseProposal(given.reading);
-    return { name, inputText: policyInputText({ proposal, tenant: "default", time }), expect };
+    return { name, inputText: policyInputText({ proposal, tenant: "default", time }), expect, isExact };
   } catch (thrown) {
     if (!(thrown instanceof HoldpointError)) throw thrown;
     throw new CommandError(thrown.code, `Case ${shown(name)}${thrown.pointer ?? ""}: ${thrown.message}`, {
@@ -64,9 +76,33 @@ function verifyCase({ name, given, expect }: PolicyCase, time: Date): VerifyCase
   }
 }
 
-function document(cases: number, digest: string, differences: readonly PolicyDifference[]): Json {
+interface Counts {
+  readonly cases: number;
+  /** OPA and the compiled policy agree. */
+  readonly same: number;
+  readonly expectations: number;
+  readonly met: number;
+}
+
+interface Verified {
+  readonly digest: string;
+  readonly differences: readonly PolicyDifference[];
+  readonly counts: Counts;
+}
+
+function countsOf(cases: readonly VerifyCase[], differences: readonly PolicyDifference[]): Counts {
+  const expectations = cases.filter(({ expect }) => expect !== undefined).length;
   return {
-    cases,
+    cases: cases.length,
+    same: cases.length - differences.filter(({ kind }) => kind === "engines").length,
+    expectations,
+    met: expectations - differences.filter(({ expect }) => expect !== undefined).length,
+  };
+}
+
+function document({ digest, differences, counts }: Verified): Json {
+  return {
+    ...counts,
     policy_digest: digest,
     differences: differences.map(({ name, kind, opa, wasm, expect }) => ({
       name,
@@ -78,13 +114,9 @@ function document(cases: number, digest: string, differences: readonly PolicyDif
   };
 }
 
-function text(cases: number, digest: string, differences: readonly PolicyDifference[]): string[] {
-  const engines = differences.filter(({ kind }) => kind === "engines").length;
-  const unexpected = differences.length - engines;
-  const verdict =
-    differences.length === 0
-      ? `SAME: ${plural(cases, "case")}, OPA and the compiled policy agree`
-      : `DIFFERS: ${engines} of ${plural(cases, "case")} between OPA and the compiled policy, ${unexpected} from what was expected`;
+function text({ digest, differences, counts }: Verified): string[] {
+  const { cases, same, expectations, met } = counts;
+  const verdict = `${plural(cases, "case")}: ${same} the same, ${expectations} with an expectation, ${met} met`;
   return [...differences.flatMap(differenceLines), `${verdict} (policy ${digest})`];
 }
 

@@ -61,6 +61,10 @@ export class EmbeddedStore implements Store {
   readonly #database: RootDatabase<string, Key>;
   readonly #clock: MonotoneClock;
   readonly #options: StoreOptions;
+  /** While somebody holds: writes wait for it. */
+  #held: Promise<void> | undefined;
+  /** Each resolves when a write that runs has ended, well or not. */
+  readonly #running = new Set<Promise<void>>();
   readonly #waiters: ApprovalWaiters;
 
   constructor(database: RootDatabase<string, Key>, clock: MonotoneClock, options: StoreOptions) {
@@ -338,6 +342,12 @@ export class EmbeddedStore implements Store {
   #write<T>(name: string, tenant: Tenant, change: (tables: Tables, nowMs: number) => T): Promise<T> {
     const rows: Rows = this.#database;
     return withinDeadline(name, this.#options.timeoutMs, async () => {
+      while (this.#held !== undefined) await this.#held;
+      let ended = (): void => {};
+      const running = new Promise<void>((resolve) => {
+        ended = resolve;
+      });
+      this.#running.add(running);
       try {
         return await rows.childTransaction(() => {
           const nowMs = this.#now();
@@ -346,8 +356,23 @@ export class EmbeddedStore implements Store {
         });
       } catch (thrown) {
         throw settled(thrown);
+      } finally {
+        this.#running.delete(running);
+        ended();
       }
     });
+  }
+
+  async hold(): Promise<() => void> {
+    let release = (): void => {};
+    this.#held = new Promise<void>((resolve) => {
+      release = () => {
+        this.#held = undefined;
+        resolve();
+      };
+    });
+    await Promise.all(this.#running);
+    return release;
   }
 
   #read<T>(name: string, tenant: Tenant, read: (tables: Tables, nowMs: number) => T): Promise<T> {

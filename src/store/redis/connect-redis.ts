@@ -3,6 +3,7 @@
  * a connection, nothing is sent again after one was lost: its caller hears "unavailable" and decides what that means.
  */
 import { Cluster, Redis, type RedisOptions } from "ioredis";
+import { toError } from "../../core/errors.ts";
 import type { RedisAddress } from "./parse-redis-url.ts";
 
 export type RedisClient = Redis | Cluster;
@@ -17,9 +18,23 @@ const BACKOFF_MS_MAX = 2_000;
 
 export function connectRedis(address: RedisAddress, options: ConnectOptions): RedisClient {
   const client = address.kind === "cluster" ? cluster(address, options) : new Redis(clientOptions(address, options));
-  // Without a listener ioredis writes to the console; every operation reports its own failure anyway.
-  client.on("error", () => {});
+  // Without a listener ioredis writes to the console. What a command is then told is only that there is no connection.
+  client.on("error", (error: unknown) => void faults.set(client, lastOf(error)));
+  client.on("node error", (error: unknown) => void faults.set(client, toError(error)));
+  client.on("ready", () => void faults.delete(client));
   return client;
+}
+
+/** Cluster and Sentinel say that none answered, and keep beside it why the last one did not. */
+function lastOf(thrown: unknown): Error {
+  return toError((thrown as { readonly lastNodeError?: unknown } | undefined)?.lastNodeError ?? thrown);
+}
+
+const faults = new WeakMap<RedisClient, Error>();
+
+/** Why there is no connection, as far as that is known: of ECONNREFUSED only this knows. */
+export function connectionFault(client: RedisClient): Error | undefined {
+  return faults.get(client);
 }
 
 function clientOptions(address: RedisAddress, options: ConnectOptions): RedisOptions & { replyMapping: "legacy" } {

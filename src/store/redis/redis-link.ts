@@ -2,7 +2,7 @@
 
 import { toError, UnavailableError } from "../../core/errors.ts";
 import { corrupted } from "../record-text.ts";
-import type { RedisClient } from "./connect-redis.ts";
+import { connectionFault, type RedisClient } from "./connect-redis.ts";
 import { tagOf } from "./keys.ts";
 import type { Script, ScriptRunner } from "./scripts/script.ts";
 
@@ -38,7 +38,7 @@ export class RedisLink implements ScriptRunner {
     if (keys.length !== script.keys || tag === "" || keys.some((key) => tagOf(key) !== tag)) {
       throw new RangeError(`Cannot run ${script.name}: its keys are not ${script.keys} of one slot`);
     }
-    const reply = await this.#command(script)(...keys, ...args).catch(rethrow);
+    const reply = await this.#command(script)(...keys, ...args).catch((thrown) => this.#rethrow(thrown));
     if (!Array.isArray(reply) || !reply.every((part) => typeof part === "string") || reply.length === 0) {
       throw corrupted("reply", new Error(`${script.name}.lua replied something else than words`));
     }
@@ -58,7 +58,7 @@ export class RedisLink implements ScriptRunner {
       .hget(key, field)
       .call("WAIT", waitReplicas, waitMs)
       .exec()
-      .catch(rethrow);
+      .catch((thrown) => this.#rethrow(thrown));
     const [[readError, value] = [], [waitError, acknowledged] = []] = (replies ?? []) as [Error | null, unknown][];
     if (readError || waitError) rethrow(readError ?? waitError);
     const isKept = typeof value === "string" && holds(value);
@@ -70,7 +70,7 @@ export class RedisLink implements ScriptRunner {
   }
 
   async get(key: string): Promise<string | null> {
-    return this.client.get(key).catch(rethrow);
+    return this.client.get(key).catch((thrown) => this.#rethrow(thrown));
   }
 
   /** Up to `limit` + 1 members of a lexicographic index, past `after`: one more says that there is another page. */
@@ -84,13 +84,13 @@ export class RedisLink implements ScriptRunner {
     const range = of.isNewestFirst
       ? this.client.zrange(key, from ?? "+", "-", "BYLEX", "REV", "LIMIT", 0, limit)
       : this.client.zrange(key, from ?? "-", "+", "BYLEX", "LIMIT", 0, limit);
-    return range.catch(rethrow);
+    return range.catch((thrown) => this.#rethrow(thrown));
   }
 
   /** Also refuses a server that may evict: a denial thrown out under pressure would be asked again. */
   async ping(): Promise<void> {
     // ioredis lets INFO through before it lets scripts: that would be a "ready" nobody could use.
-    if (this.client.status !== "ready") throw new Error(`Connection is "${this.client.status}"`);
+    if (this.client.status !== "ready") this.#rethrow(new Error(`Connection is "${this.client.status}"`));
     const info = String(await this.client.call("INFO", "memory"));
     const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "noeviction";
     if (policy === "noeviction" || /^maxmemory:0\s*$/m.test(info)) return;
@@ -98,6 +98,13 @@ export class RedisLink implements ScriptRunner {
       "store_unavailable",
       `Store may lose records: maxmemory-policy is "${policy}", needs "noeviction"`,
     );
+  }
+
+  /** Adds why there is no connection, where that is what failed. */
+  #rethrow(thrown: unknown): never {
+    const fault = connectionFault(this.client);
+    if (fault === undefined || this.client.status === "ready") rethrow(thrown);
+    rethrow(new Error(toError(thrown).message, { cause: fault }));
   }
 
   close(): void {

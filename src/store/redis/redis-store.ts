@@ -283,6 +283,11 @@ export class RedisStore implements Store {
     });
   }
 
+  /** Its files are the server's. */
+  async hold(): Promise<() => void> {
+    return () => {};
+  }
+
   ping(): Promise<void> {
     return this.#within("answer", () => this.#link.ping());
   }
