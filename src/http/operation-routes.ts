@@ -6,7 +6,7 @@ import type { AuthWord } from "./authenticate.ts";
 import { type HttpContext, type HttpLimits, sendJson, sendText } from "./exchange.ts";
 import type { PolicyAnswer, ReadinessAnswer } from "./openapi/response-schemas.ts";
 import { packageVersion } from "./package-version.ts";
-import { withinBudget } from "./scrape-budget.ts";
+import { SCRAPE_BUDGET, withinBudget } from "./within-budget.ts";
 
 export interface Readiness {
   readonly isReady: boolean;
@@ -79,6 +79,7 @@ export function operationRoutes(http: HttpContext, operations: Operations): Rout
   const scrape = withinBudget(
     () => operations.metrics(),
     () => performance.now(),
+    SCRAPE_BUDGET,
   );
   router.get("/metrics", async (request, response) => {
     await http.authenticator.scraper(request);

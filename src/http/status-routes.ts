@@ -10,6 +10,7 @@ import type { Operations } from "./operation-routes.ts";
 import { problemOf } from "./problem.ts";
 import type { ObservedView, Part, PendingView } from "./status-approvals.ts";
 import { refusedPage, statusPage } from "./status-page.ts";
+import { PAGE_BUDGET, withinBudget } from "./within-budget.ts";
 
 /** Approvals on one page. */
 export const PENDING_SHOWN_MAX = 50;
@@ -38,16 +39,38 @@ export function statusRoutes(http: HttpContext, operations: Operations): Router 
   });
   router.get("/status.css", (_, response) => send(response, 200, STYLE, "text/css; charset=utf-8"));
   router.get("/status.svg", (_, response) => send(response, 200, ICON, "image/svg+xml"));
+  const page = createPages((of) => pageFor(http, operations, of));
   router.get("/status", async (request, response) => {
     try {
       // The one route where a browser's own sign-in counts: it reads, and changes nothing.
       const visitor = await http.authenticator.visitor(request);
-      send(response, 200, await pageFor(http, operations, { visitor, refreshes: refreshes(request) }), HTML);
+      send(response, 200, await page(visitor, refreshes(request))(), HTML);
     } catch (thrown) {
       refuse(http, thrown, request, response);
     }
   });
   return router;
+}
+
+/** Pages that are kept at once; they differ by tenant and little else. */
+const PAGES_MAX = 500;
+
+/** One page for all viewers of a tenant: what it takes from deciding does not grow with their number. */
+function createPages(render: (of: { readonly visitor: Operator; readonly refreshes: boolean }) => Promise<string>) {
+  const pages = new Map<string, () => Promise<string>>();
+  return (visitor: Operator, refreshes: boolean): (() => Promise<string>) => {
+    const key = `${visitor.tenant} ${visitor.isAuthenticated} ${refreshes}`;
+    const known = pages.get(key);
+    if (known !== undefined) return known;
+    if (pages.size >= PAGES_MAX) pages.clear();
+    const page = withinBudget(
+      () => render({ visitor, refreshes }),
+      () => performance.now(),
+      PAGE_BUDGET,
+    );
+    pages.set(key, page);
+    return page;
+  };
 }
 
 function refreshes(request: IncomingMessage): boolean {

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
-import { SCRAPE_AGE_MS_MAX, withinBudget } from "../../src/http/scrape-budget.ts";
+import { type Budget, withinBudget } from "../../src/http/within-budget.ts";
+
+const BUDGET: Budget = { share: 0.01, ageMsMax: 1_000, freeMs: 1 };
 
 /** Renders in `costMs` by a clock of its own. */
 function rendered(costMs: number) {
@@ -12,6 +14,7 @@ function rendered(costMs: number) {
       return renders;
     },
     () => now,
+    BUDGET,
   );
   return {
     scrape,
@@ -21,7 +24,7 @@ function rendered(costMs: number) {
   };
 }
 
-test("withinBudget() answers the same again until a hundred times the cost has passed", async () => {
+test("withinBudget() answers the same again until it has paid for what it took", async () => {
   const { scrape, wait } = rendered(2);
   expect(await scrape()).toBe(1);
   wait(199);
@@ -30,10 +33,10 @@ test("withinBudget() answers the same again until a hundred times the cost has p
   expect(await scrape()).toBe(2);
 });
 
-test("withinBudget() keeps no answer longer than a second, whatever it cost", async () => {
+test("withinBudget() keeps no answer longer than it may, whatever it cost", async () => {
   const { scrape, wait } = rendered(500);
   expect(await scrape()).toBe(1);
-  wait(SCRAPE_AGE_MS_MAX - 1);
+  wait(BUDGET.ageMsMax - 1);
   expect(await scrape()).toBe(1);
   wait(1);
   expect(await scrape()).toBe(2);
@@ -53,8 +56,14 @@ test("withinBudget() keeps no failure", async () => {
       return "well";
     },
     () => 0,
+    BUDGET,
   );
   await expect(scrape()).rejects.toThrow("not now");
   isBroken = false;
   expect(await scrape()).toBe("well");
+});
+
+test("withinBudget() keeps nothing that took next to nothing", async () => {
+  const { scrape } = rendered(0.5);
+  expect([await scrape(), await scrape()]).toEqual([1, 2]);
 });
