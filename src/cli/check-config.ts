@@ -4,12 +4,12 @@ import { dirname, resolve } from "node:path";
 import { type Config, isLocal } from "../config/load-config.ts";
 import { ConfigError, toError } from "../core/errors.ts";
 import { fileFault } from "../core/file-fault.ts";
+import { suggest } from "../core/suggest.ts";
 import { inspectBundle } from "../policy/inspect-bundle.ts";
 import { loadPolicy } from "../policy/load-policy.ts";
 import { loadSigningKeys } from "../signing/signing-keys.ts";
 import { policyReport, unconsultedWarning } from "./contract-faults.ts";
 import { observeWarning } from "./observe-warning.ts";
-import { suggest } from "./suggest.ts";
 import { shown } from "./terminal.ts";
 
 export interface ConfigReport {

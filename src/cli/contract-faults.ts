@@ -1,8 +1,9 @@
 /** What the policy library would refuse at run time, said before that. */
+
+import { suggest } from "../core/suggest.ts";
 import { type ContractFault, checkContracts } from "../policy/check-contracts.ts";
 import { readBundle } from "../policy/read-bundle.ts";
 import { type RulePackages, rulePackages } from "../policy/rule-packages.ts";
-import { suggest } from "./suggest.ts";
 import { shown } from "./terminal.ts";
 
 export interface PolicyReport extends RulePackages {

@@ -1,8 +1,8 @@
 /** Words and options of a command line, read strictly: what is not known is refused, with what was probably meant. */
 import { parseArgs } from "node:util";
+import { suggest } from "../core/suggest.ts";
 import { type Command, CommandError, EXIT, type ListedCommand, type OptionSpecs, usageError } from "./command.ts";
 import { usageLine } from "./help.ts";
-import { suggest } from "./suggest.ts";
 import { shown } from "./terminal.ts";
 
 export type CommandLine =

@@ -5,6 +5,7 @@ import { parse, parseDocument } from "yaml";
 import { ConfigError } from "../core/errors.ts";
 import { fileFault } from "../core/file-fault.ts";
 import { schemaFaults } from "../core/schema.ts";
+import { suggest } from "../core/suggest.ts";
 import type { Mode } from "../core/types.ts";
 import { type ApiKey, type JwtIssuer, SETTINGS, type Setting, variableOf } from "./settings.ts";
 
@@ -127,25 +128,8 @@ function unknownVariables(environment: Readonly<Record<string, string | undefine
 }
 
 function suggestion(word: string, known: readonly string[]): string {
-  const nearest = known
-    .map((name) => ({ name, distance: editDistance(word, name) }))
-    .sort((a, b) => a.distance - b.distance)[0];
-  return nearest !== undefined && nearest.distance <= Math.max(2, word.length / 4)
-    ? `, did you mean ${nearest.name}?`
-    : "";
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substituted = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substituted, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
+  const meant = suggest(word, known);
+  return meant === undefined ? "" : `, did you mean ${meant}?`;
 }
 
 function readSetting(

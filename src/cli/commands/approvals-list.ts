@@ -1,4 +1,6 @@
 /** `holdpoint approvals list`: what waits for a human, and what observing would have stopped. */
+
+import { suggest } from "../../core/suggest.ts";
 import type { Json, JsonObject } from "../../core/types.ts";
 import { ADMIN_OPTIONS, type AdminClient, openAdminClient } from "../admin-client.ts";
 import {
@@ -12,7 +14,6 @@ import {
   secondsUntil,
 } from "../approval-answer.ts";
 import { CommandError, defineCommand, EXIT, JSON_OPTION, usageError, wholeNumber } from "../command.ts";
-import { suggest } from "../suggest.ts";
 import { duration, jsonPretty, plural, shown, table } from "../terminal.ts";
 import { writeLines, writeOut } from "../write-out.ts";
 

@@ -1,13 +1,13 @@
 /** `holdpoint ledger tail`: the last entries, from a running sidecar or from the files. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalData } from "../../core/digest.ts";
+import { suggest } from "../../core/suggest.ts";
 import type { Json, JsonObject } from "../../core/types.ts";
 import { verifyLedger } from "../../ledger/verify-ledger.ts";
 import { ADMIN_OPTIONS, type AdminClient, openAdminClient } from "../admin-client.ts";
 import { CommandError, defineCommand, EXIT, usageError, wholeNumber } from "../command.ts";
 import { ledgerDirectory } from "../ledger-directory.ts";
 import { ENTRY_KINDS, type LedgerEntry, ledgerLine } from "../ledger-line.ts";
-import { suggest } from "../suggest.ts";
 import { jsonLine, shown } from "../terminal.ts";
 import { outputClosed, writeError, writeLines } from "../write-out.ts";
 

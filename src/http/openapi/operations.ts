@@ -1,5 +1,5 @@
 /** Every route of both ports: what it takes, what it answers, who may ask. A test holds this list to the real routers. */
-import type { ErrorCode } from "../../core/errors.ts";
+import { type ErrorCode, PERMIT_CODES } from "../../core/errors.ts";
 import type { Scope } from "../credential.ts";
 import type { SchemaName } from "./components.ts";
 import type { ParameterName } from "./parameters.ts";
@@ -73,23 +73,7 @@ const BODY = [
 const STORE = ["store_unavailable", "overloaded", "shutting_down", "integrity_failure"] as const;
 const LEDGER = ["ledger_unavailable", "overloaded", "shutting_down", "integrity_failure"] as const;
 const DECIDING = [...STORE, ...LEDGER, "signing_unavailable"] as const;
-const PERMIT = [
-  "bad_signature",
-  "unknown_key",
-  "wrong_type",
-  "not_yet_valid",
-  "expired",
-  "wrong_audience",
-  "wrong_tenant",
-  "wrong_scope",
-  "digest_mismatch",
-  "arguments_rejected",
-  "approval_revoked",
-  "policy_changed",
-  "unknown_permit",
-  "already_consumed",
-  "policy_not_loaded",
-] as const;
+const PERMIT = [...PERMIT_CODES, "policy_not_loaded"] as const;
 const REVIEWING = [
   "approval_not_found",
   "self_approval",
