@@ -7,9 +7,11 @@ import type { Json } from "../core/types.ts";
 
 /**
  * Control and format characters, line and paragraph separators, surrogates, private and unassigned ones, white space
- * other than a space, and whatever renders as nothing: default ignorable characters, the blank of Braille.
+ * other than a space, whatever renders as nothing (default ignorable characters, the blank of Braille), and marks that
+ * strike through or enclose what stands before them.
  */
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/u;
+const UNSAFE =
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Me}]|\u2800|[\u0334-\u0338]|[\u20d0-\u20ff]|(?! )\p{Zs}/u;
 const EVERY_UNSAFE = new RegExp(UNSAFE, "gu");
 /** The layout of JSON has line breaks of its own; those of its texts are escaped already. */
 const EVERY_UNSAFE_BUT_LINES = new RegExp(`(?!\\n)(?:${UNSAFE.source})`, "gu");
