@@ -76,10 +76,6 @@ export function fields(pairs: readonly (readonly [name: string, value: string | 
   return present.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
 }
 
-export function indented(text: string, by = "  "): string {
-  return text.replace(/^/gm, by);
-}
-
 const UNITS: readonly (readonly [letter: string, seconds: number])[] = [
   ["d", 86_400],
   ["h", 3_600],

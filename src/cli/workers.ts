@@ -35,8 +35,9 @@ type Message =
   | { readonly kind: "report"; readonly id: number; readonly report: object }
   | { readonly kind: "failed"; readonly message: string; readonly faults: readonly string[] }
   /** A worker may open its files, holds its writes for another, or goes on (see `open-turns.ts`). */
-  | { readonly kind: "hold" | "open" | "resume" }
-  | { readonly kind: "asked" | "held" | "opened" }
+  | { readonly kind: "hold" | "open" | "resume"; readonly turn: number }
+  | { readonly kind: "held"; readonly turn: number }
+  | { readonly kind: "asked" | "opened" }
   /** The configuration in force, for a worker that starts; and what of it changed, for those that run. */
   | { readonly kind: "configuration"; readonly config: Config }
   | { readonly kind: "changed"; readonly config: Config };
@@ -90,9 +91,13 @@ export function startWorkers(started: Config, of: WorkerParts & { readonly logge
         case "asked":
           // What is in force, and not what lies on disk: that may have faults, or settings that need a restart.
           sendTo(worker, { kind: "configuration", config });
-          return turns.asked({ id: worker.id, send: (word) => sendTo(worker, { kind: word }) });
+          return turns.asked({
+            id: worker.id,
+            send: (kind, turn) => sendTo(worker, { kind, turn }),
+            end: () => void worker.process.kill("SIGKILL"),
+          });
         case "held":
-          return turns.held(worker.id);
+          return turns.held(worker.id, message.turn);
         case "opened":
           return turns.opened(worker.id);
       }
@@ -204,7 +209,7 @@ export function followPrimary(of: WorkerParts, onChanged: (config: Config) => vo
         return;
       case "hold":
         release = holdWrites(of);
-        void release.then(() => tell({ kind: "held" }));
+        void release.then(() => tell({ kind: "held", turn: message.turn }));
         return;
       case "resume":
         void release?.then((resume) => resume());

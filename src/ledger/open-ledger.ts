@@ -163,7 +163,7 @@ class LmdbLedger implements Ledger {
   #running: Promise<void> | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   /** While somebody holds: appends wait in the queue. */
-  #held: { readonly released: Promise<void>; readonly release: () => void } | undefined;
+  #held: Promise<void> | undefined;
   #isWritable = true;
   #isStalled = false;
   #isFull: boolean;
@@ -253,17 +253,18 @@ class LmdbLedger implements Ledger {
   }
 
   async hold(): Promise<() => void> {
-    let release = (): void => {};
-    const released = new Promise<void>((resolve) => {
-      release = () => {
-        this.#held = undefined;
-        resolve();
-        if (this.#hasWork()) this.#start();
-      };
+    let resolve = (): void => {};
+    const released = new Promise<void>((done) => {
+      resolve = done;
     });
-    this.#held = { released, release };
+    this.#held = released;
     await this.#running;
-    return release;
+    return () => {
+      // A later hold is not ended by the release of an earlier one.
+      if (this.#held === released) this.#held = undefined;
+      resolve();
+      if (this.#hasWork()) this.#start();
+    };
   }
 
   #hasCheckpointToStore(): boolean {
@@ -468,7 +469,7 @@ class LmdbLedger implements Ledger {
     if (this.#isClosing) return;
     this.#isClosing = true;
     clearTimeout(this.#retryTimer);
-    await this.#held?.released;
+    while (this.#held !== undefined) await this.#held;
     await this.#running;
     if (this.#queue.length > 0) await this.#drain();
     // Over everything that came in, and stored by the commit that signing starts.

@@ -4,7 +4,7 @@ import { createOpenTurns, type Opener } from "../../src/cli/open-turns.ts";
 
 /** Processes that do as they are told, in an order that the test chooses. */
 function processes(count: number) {
-  const words: { readonly id: number; readonly word: string }[] = [];
+  const words: { readonly id: number; readonly word: string; readonly turn: number }[] = [];
   let isOwnHeld = false;
   const turns = createOpenTurns(async () => {
     isOwnHeld = true;
@@ -14,7 +14,8 @@ function processes(count: number) {
   });
   const openers: Opener[] = Array.from({ length: count }, (_, id) => ({
     id,
-    send: (word) => words.push({ id, word }),
+    send: (word, turn) => words.push({ id, word, turn }),
+    end: () => {},
   }));
   return { turns, openers, words, isOwnHeld: () => isOwnHeld };
 }
@@ -25,22 +26,26 @@ test("createOpenTurns() lets one open once all others hold, and then has them go
   const { turns, openers, words, isOwnHeld } = processes(2);
   turns.asked(openers[0]!);
   await settle();
-  expect(words).toEqual([{ id: 0, word: "open" }]);
+  expect(words).toEqual([{ id: 0, word: "open", turn: 1 }]);
   expect(isOwnHeld()).toBe(true);
   turns.opened(0);
   expect(isOwnHeld()).toBe(false);
   turns.asked(openers[1]!);
   await settle();
   expect(words.splice(0)).toEqual([
-    { id: 0, word: "open" },
-    { id: 0, word: "hold" },
+    { id: 0, word: "open", turn: 1 },
+    { id: 0, word: "hold", turn: 2 },
   ]);
-  turns.held(0);
+  // Late word of another hold: this one is not yet in force there.
+  turns.held(0, 1);
   await settle();
-  expect(words.splice(0)).toEqual([{ id: 1, word: "open" }]);
+  expect(words).toEqual([]);
+  turns.held(0, 2);
+  await settle();
+  expect(words.splice(0)).toEqual([{ id: 1, word: "open", turn: 2 }]);
   expect(isOwnHeld()).toBe(true);
   turns.opened(1);
-  expect(words).toEqual([{ id: 0, word: "resume" }]);
+  expect(words).toEqual([{ id: 0, word: "resume", turn: 2 }]);
   expect(isOwnHeld()).toBe(false);
 });
 
@@ -57,7 +62,7 @@ test("createOpenTurns() goes on when the one that opens, or one that should hold
   await settle();
   turns.gone(1);
   await settle();
-  expect(words.at(-1)).toEqual({ id: 2, word: "open" });
+  expect(words.at(-1)).toMatchObject({ id: 2, word: "open" });
 });
 
 test("createOpenTurns() never has two open at once, or one open while another writes, whatever happens in which order", async () => {
@@ -67,8 +72,10 @@ test("createOpenTurns() never has two open at once, or one open while another wr
       const { turns, openers, words, isOwnHeld } = processes(5);
       const state = new Map<number, "new" | "asking" | "opening" | "open" | "held">();
       const of = (id: number) => state.get(id) ?? "new";
+      const holds = new Map<number, number>();
       const obey = () => {
-        for (const { id, word } of words.splice(0)) {
+        for (const { id, word, turn } of words.splice(0)) {
+          if (word === "hold") holds.set(id, turn);
           if (word === "open" && of(id) === "asking") {
             expect(isOwnHeld()).toBe(true);
             expect([...state.values()]).not.toContain("opening");
@@ -84,7 +91,7 @@ test("createOpenTurns() never has two open at once, or one open while another wr
           turns.asked(openers[id]!);
         } else if (what === "held" && of(id) === "open") {
           state.set(id, "held");
-          turns.held(id);
+          turns.held(id, holds.get(id) ?? 0);
         } else if (what === "opened" && of(id) === "opening") {
           state.set(id, "open");
           turns.opened(id);
@@ -109,7 +116,7 @@ test("createOpenTurns() lets everybody go on where one does not hold in time", a
     },
     1,
   );
-  const opener = (id: number): Opener => ({ id, send: (word) => words.push(`${id} ${word}`) });
+  const opener = (id: number): Opener => ({ id, send: (word) => words.push(`${id} ${word}`), end: () => {} });
   turns.asked(opener(0));
   await settle();
   turns.opened(0);
@@ -121,4 +128,35 @@ test("createOpenTurns() lets everybody go on where one does not hold in time", a
   expect(words).not.toContain("1 open");
   expect(releases).toBe(2);
   turns.gone(1);
+});
+
+test("createOpenTurns() forgets one that ends before it is tried again, and ends one that is let open and does not", async () => {
+  const words: string[] = [];
+  const turns = createOpenTurns(async () => () => {}, 1, 1);
+  const until = (word: string) =>
+    new Promise<void>((resolve) => {
+      const look = () => (words.includes(word) ? resolve() : void setImmediate(look));
+      look();
+    });
+  const opener = (id: number): Opener => ({
+    id,
+    send: (word) => words.push(`${id} ${word}`),
+    end: () => {
+      words.push(`${id} ended`);
+      turns.gone(id);
+    },
+  });
+  turns.asked(opener(0));
+  await settle();
+  turns.opened(0);
+  turns.asked(opener(1));
+  await until("0 resume");
+  turns.gone(1);
+  turns.gone(0);
+  turns.asked(opener(2));
+  await until("2 ended");
+  turns.asked(opener(3));
+  await until("3 open");
+  turns.opened(3);
+  expect(words).not.toContain("1 open");
 });

@@ -364,15 +364,17 @@ export class EmbeddedStore implements Store {
   }
 
   async hold(): Promise<() => void> {
-    let release = (): void => {};
-    this.#held = new Promise<void>((resolve) => {
-      release = () => {
-        this.#held = undefined;
-        resolve();
-      };
+    let resolve = (): void => {};
+    const released = new Promise<void>((done) => {
+      resolve = done;
     });
+    this.#held = released;
     await Promise.all(this.#running);
-    return release;
+    return () => {
+      // A later hold is not ended by the release of an earlier one.
+      if (this.#held === released) this.#held = undefined;
+      resolve();
+    };
   }
 
   #read<T>(name: string, tenant: Tenant, read: (tables: Tables, nowMs: number) => T): Promise<T> {
