@@ -12,10 +12,10 @@ POLICIES = $(shell find rego -type f)
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo: build policy ## Run a scripted agent against the sidecar: nine endings
+demo: build policy ## Run a scripted agent against the sidecar: fourteen endings
 	@node dist/demo/demo.js --bundle .build/bundle.tar.gz
 
-test: node_modules/.installed ## Run all Rego and TypeScript tests, on a real Redis
+test: dist/.built ## Run all Rego and TypeScript tests, on a real Redis
 	@.tools/redis.sh >/dev/null
 	@.tools/kustomize.sh >/dev/null || true
 	@.tools/chromium.sh >/dev/null || true
@@ -30,7 +30,7 @@ run: build policy ## Serve the example policies on 127.0.0.1:8282 (admin on 8283
 
 policy: .build/bundle.tar.gz ## Compile the policies to .build/bundle.tar.gz
 
-lint: node_modules/.installed ## Check format, lint, types and policies
+lint: dist/.built ## Check format, lint, types and policies
 	npx --no-install biome check .
 	npx --no-install tsc --noEmit -p tsconfig.json
 	.tools/lint-rego.sh
@@ -65,7 +65,7 @@ dist/.built: node_modules/.installed $(SOURCES)
 	@.tools/build.sh
 	@touch $@
 
-.build/bundle.tar.gz: $(POLICIES)
+.build/bundle.tar.gz: $(POLICIES) dist/.built
 	@mkdir -p .build
 	@echo "opa: compiling policies" >&2
-	@$(OPA) build -t wasm --capabilities rego/capabilities.json --ignore '*_test.rego' -o $@ $(ROOTS)
+	@node dist/main.js policy build $(ROOTS) -o $@ --opa $(OPA) >/dev/null

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 to=${1:-dist}
 [ $# -gt 0 ] || node_modules/.bin/tsc -p tsconfig.build.json
-(cd src && find . \( -name '*.lua' -o -name '*.css' \) -print0) | while IFS= read -r -d '' file; do
+(cd src && find . -type f \( -name '*.lua' -o -name '*.css' -o -path './cli/project/template/*' \) -print0) | while IFS= read -r -d '' file; do
   mkdir -p "$to/$(dirname "$file")"
   cp "src/$file" "$to/$file"
 done

@@ -15,9 +15,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ledger: ["core"],
   signing: ["core"],
   telemetry: ["core"],
+  executor: ["core"],
   config: ["core"],
   http: ["core", "gate"],
-  cli: ["core", "gate", "policy", "store", "ledger", "signing", "telemetry", "config", "http"],
+  compat: ["core", "gate", "http"],
+  cli: ["core", "gate", "policy", "store", "ledger", "signing", "telemetry", "executor", "config", "http", "compat"],
   demo: ["core", "ledger"],
   "main.ts": ["cli"],
 };
@@ -27,12 +29,12 @@ const ONLY_IN: Readonly<Record<string, readonly string[]>> = {
   ioredis: ["store"],
   lmdb: ["store", "ledger"],
   jose: ["signing"],
-  express: ["http"],
+  express: ["http", "compat"],
   "prom-client": ["telemetry"],
   pino: ["cli"],
   yaml: ["config", "policy"],
   ajv: ["gate"],
-  "node:http": ["http", "cli"],
+  "node:http": ["http", "compat", "cli", "executor", "demo"],
 };
 
 const IMPORT = /^\s*(?:import|export)\b[^"';]*?from\s+"([^"]+)"|^\s*import\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm;

@@ -13,7 +13,8 @@
 #     message      sentence for people; optional with "allow"
 #     approval     with "escalate": roles, quorum, ttl_seconds, grant_ttl_seconds, binding, envelope
 #     arguments    with "compute", and only there: arguments to set, laid over those that would run
-#     limits       with "allow" or "escalate": limits to add, each {key, limit, window_seconds, cost, on_exceed}
+#     limits       with "allow" or "escalate": limits to add, each {key, limit, window_seconds, window, on_exceed} with
+#                  cost, or with distinct: the value of which only so many different ones may come
 #     obligations  with "allow" or "escalate": members to add
 #
 #   A verdict that is anything else denies (`verdict_invalid`). An "allow" of a rule never outweighs the contract: an
@@ -157,7 +158,7 @@ _verdict_member(member, value, outcome) if {
 _verdict_member(member, value, outcome) if {
 	member == "limits"
 	outcome in ["allow", "escalate"]
-	shape.is_limits(value)
+	shape.is_charges(value)
 }
 
 _verdict_member(member, value, outcome) if {
@@ -256,7 +257,7 @@ _labels := object.union(contract.labels, {"contract": contract.name})
 
 _additions[member] := value if {
 	_outcome in ["allow", "escalate"]
-	some member in ["permit", "lock"]
+	some member in ["permit", "lock", "session"]
 	value := contract.grants[member]
 }
 
@@ -275,6 +276,12 @@ _additions["approval"] := requirement if {
 	_outcome == "escalate"
 	requirement := approval.merge(_requirements)
 	count(requirement) > 0
+}
+
+_additions["approval"] := contract.requirement if {
+	_outcome == "allow"
+	contract.may_escalate(_limits)
+	count(contract.requirement) > 0
 }
 
 _additions["arguments"] := _arguments if {

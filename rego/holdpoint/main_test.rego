@@ -160,6 +160,12 @@ test_deny_verdict_invalid[name] if {
 		"compute with a list": [object.union(set_a, {"arguments": [1]})],
 		"arguments on escalate": [object.union(ask, {"arguments": {"a": 2}})],
 		"bad limits": [{"outcome": "allow", "limits": [{}]}],
+		"limits to look up": [{"outcome": "allow", "limits": [{
+			"key": "k",
+			"by": ["actor.id"],
+			"limit": 1,
+			"window_seconds": 60,
+		}]}],
 		"bad obligations": [{"outcome": "allow", "obligations": []}],
 	}
 	result := decide(base, speaks(said))
@@ -215,6 +221,11 @@ right := {
 	"description": ["", "x"],
 	"risk": [],
 	"lock": [],
+	"executor": ["x"],
+	"event": ["x"],
+	"classifications": [[]],
+	"session": [true, false],
+	"session_sums": [[]],
 	"mode": [],
 	"unknown": [],
 }
@@ -237,6 +248,9 @@ test_deny_contract_invalid_inside[name] if {
 	limit := {"key": "k", "limit": 1, "window_seconds": 60}
 	some name, change in {
 		"spec without type": {"parameters": {"a": {"minimum": 1}}},
+		"spec without type, required": {"parameters": {"a": {"required": true, "minimum": 1}}},
+		"spec without type, optional": {"parameters": {"a": {"required": false}}},
+		"spec empty": {"parameters": {"a": {}}},
 		"spec false": {"parameters": {"a": false}},
 		"threshold without comparator": {"thresholds": [object.remove(threshold, ["above"])]},
 		"threshold misspelt": {"thresholds": [object.union(threshold, {"abov": 1})]},
@@ -254,13 +268,32 @@ test_deny_contract_invalid_inside[name] if {
 		"permit required": {"permit": {"required": "yes"}},
 		"permit ttl": {"permit": {"ttl_seconds": 0}},
 		"permit audience": {"permit": {"audience": ""}},
+		"permit version": {"permit": {"bind_entity_version": "yes"}},
 		"rewrite onto itself": {"rewrites": [object.union(rewrite, {"to": "/p/x"})]},
 		"rewrite extra": {"rewrites": [object.union(rewrite, {"x": 1})]},
 		"rewrite value onto itself": {"rewrites": [{"parameter": "a", "value": 1, "to": 1}]},
 		"limit cost": {"limits": [object.union(limit, {"cost": -1})]},
+		"limit cost of millionths": {"limits": [object.union(limit, {"cost": 0.0000001})]},
+		"limit cost parameter": {"limits": [object.union(limit, {"cost_parameter": ""})]},
+		"limit negative": {"limits": [object.union(limit, {"limit": -1})]},
+		"limit too large": {"limits": [object.union(limit, {"limit": 9007199255})]},
 		"limit unknown": {"limits": [object.union(limit, {"every": 1})]},
+		"limit by": {"limits": [object.union(limit, {"by": "actor.id"})]},
+		"limit window": {"limits": [object.union(limit, {"window": "rolling"})]},
+		"limit distinct": {"limits": [object.union(limit, {"distinct": ""})]},
+		"limit distinct with cost": {"limits": [object.union(limit, {"distinct": "entity.id", "cost": 1})]},
+		"limit distinct with cost parameter": {"limits": [object.union(
+			limit,
+			{"distinct": "entity.id", "cost_parameter": "a"},
+		)]},
 		"limit on_exceed": {"limits": [object.union(limit, {"on_exceed": "allow"})]},
 		"lock unknown": {"lock": {"key": "k", "ttl_seconds": 1, "x": 1}},
+		"lock wait": {"lock": {"key": "k", "ttl_seconds": 1, "wait_seconds": 61}},
+		"lock wait of a fraction": {"lock": {"key": "k", "ttl_seconds": 1, "wait_seconds": 0.5}},
+		"lock wait backwards": {"lock": {"key": "k", "ttl_seconds": 1, "wait_seconds": -1}},
+		"classes that are numbers": {"classifications": [1]},
+		"seventeen classes": {"classifications": [sprintf("c%d", [n]) | some n in numbers.range(1, 17)]},
+		"seventeen sums": {"session_sums": [sprintf("s%d", [n]) | some n in numbers.range(1, 17)]},
 	}
 	contract := object.union(object.remove(base, change), change)
 	result := decide(contract, {})
@@ -332,6 +365,29 @@ test_entity if {
 	codes(decide_with(with_member("allowed_states", ["u"]), {})) == {"state_not_allowed"}
 }
 
+test_state_in_the_reason[name] if {
+	some name, expected in {
+		"another": [{"state": "s"}, "the entity's state is s; it must be one of: u, v"],
+		"none yet": [{"state": null}, "the entity has no state yet; it must be one of: u, v"],
+		"unknown": [{}, "the entity's state is not known; it must be one of: u, v"],
+		"of another type": [{"state": 5}, "the entity's state is not known; it must be one of: u, v"],
+	}
+	entity := object.union({"type": "t", "id": "x"}, expected[0])
+	result := data.holdpoint.decision with input as object.union(object.remove(proposal, ["entity"]), {"entity": entity})
+		with data.holdpoint.contracts as {"act": with_member("allowed_states", ["u", "v"])}
+		with data.holdpoint.rules as {}
+	result.outcome == "deny"
+	result.reasons == [{"code": "state_not_allowed", "message": expected[1]}]
+}
+
+test_presence_alone_may_be_required if {
+	contract := {"parameters": {"a": {"required": true}}}
+	decide_with(contract, {}).outcome == "allow"
+	decide_with(contract, {"action": {"arguments": {"a": false}}}).outcome == "allow"
+	codes(decide_with(contract, {"action": {"arguments": {"a": null}}})) == {"parameter_invalid"}
+	codes(decide_with({"parameters": {"b": {"required": true}}}, {})) == {"unexpected_parameter", "parameter_missing"}
+}
+
 test_arguments_must_be_an_object if codes(decide_with(base, {"action": {"arguments": [1]}})) == {"arguments_invalid"}
 
 test_additional_parameters if {
@@ -381,12 +437,6 @@ test_deny_when_a_lock_lacks_its_fact if {
 	codes(result) == {"context_missing"}
 }
 
-test_deny_negative_cost if {
-	limit := {"key": "k", "limit": 5, "window_seconds": 60, "cost_parameter": "a"}
-	result := decide_with(with_member("limits", [limit]), {"action": {"arguments": {"a": -5}}})
-	codes(result) == {"context_missing"}
-}
-
 test_every_member_at_once if {
 	contract := {
 		"description": "all",
@@ -398,7 +448,12 @@ test_every_member_at_once if {
 		"parameters": {"a": {"type": "number"}},
 		"additional_parameters": false,
 		"approval": {"when": "threshold"},
-		"permit": {"required": true, "ttl_seconds": 5, "audience": "x"},
+		"permit": {"required": true, "ttl_seconds": 5, "audience": "x", "bind_entity_version": true},
+		"executor": "x.do",
+		"event": "DONE",
+		"classifications": ["pii"],
+		"session": true,
+		"session_sums": ["a"],
 		"obligations": {"log": true},
 		"mode": "observe",
 	}
@@ -408,7 +463,8 @@ test_every_member_at_once if {
 		"contract": "act",
 		"rules": ["contract"],
 		"risk": "critical",
-		"permit": {"required": true, "ttl_seconds": 5, "audience": "x"},
+		"permit": {"required": true, "ttl_seconds": 5, "audience": "x", "bind_entity_version": true},
+		"session": {"classifications": ["pii"], "sums": {"a": 1}},
 		"obligations": {"log": true},
 		"mode": "observe",
 	}

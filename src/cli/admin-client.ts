@@ -28,11 +28,20 @@ export interface AdminClient {
   post(path: string, body: JsonObject): Promise<JsonObject>;
 }
 
-/** @throws CommandError, or ConfigError where the address is the configuration's and that has faults */
-export async function openAdminClient(invocation: Invocation<typeof ADMIN_OPTIONS>): Promise<AdminClient> {
+/** What to do about codes of the sidecar's, one sentence each. */
+export type Hints = ReadonlyMap<string, string>;
+
+/**
+ * @param hints of the command, before those that every command has
+ * @throws CommandError, or ConfigError where the address is the configuration's and that has faults
+ */
+export async function openAdminClient(
+  invocation: Invocation<typeof ADMIN_OPTIONS>,
+  hints: Hints = new Map(),
+): Promise<AdminClient> {
   const target = targetOf(await addressOf(invocation));
   const key = keyOf(invocation.options["key-file"], invocation.environment);
-  const send = (method: string, path: string, body?: string) => exchange({ target, key, method, path, body });
+  const send = (method: string, path: string, body?: string) => exchange({ target, key, method, path, body, hints });
   return {
     address: target.address,
     get: (path, query = {}) => {
@@ -121,6 +130,7 @@ interface Exchange {
   readonly method: string;
   readonly path: string;
   readonly body: string | undefined;
+  readonly hints: Hints;
 }
 
 async function exchange(of: Exchange): Promise<JsonObject> {
@@ -189,8 +199,7 @@ function parsed(text: string): JsonObject | undefined {
   }
 }
 
-/** @returns what to do about a code of the sidecar's */
-const HINTS: ReadonlyMap<string, string> = new Map([
+const HINTS: Hints = new Map([
   ["unauthenticated", "Set HOLDPOINT_KEY, or give --key-file FILE, with a key that admin_auth knows"],
   ["too_many_attempts", "Keys were refused too often from here: wait a minute, and check HOLDPOINT_KEY"],
   ["role_missing", "Somebody with one of the approval's roles has to do it: see approvals show"],
@@ -203,18 +212,20 @@ const HINTS: ReadonlyMap<string, string> = new Map([
   ["ledger_unavailable", "Nothing was changed that is known of: look with approvals show before trying again"],
 ]);
 
-function refused({ target, key, path }: Exchange, status: number, body: JsonObject): CommandError {
+function refused({ target, key, path, hints }: Exchange, status: number, body: JsonObject): CommandError {
   const code = typeof body.code === "string" ? body.code : `http_${status}`;
   const detail = typeof body.detail === "string" ? body.detail : jsonLine(body);
-  const hint = hintOn(code, body, key);
+  const hint = hintOn(code, body, { key, hints });
   const place = code === "route_not_found" ? [`Asked ${target.address}${path.replace(/\?.*/, "")}`] : [];
   return new CommandError(shown(code), spoken(detail), { hints: [...place, ...(hint === undefined ? [] : [hint])] });
 }
 
-function hintOn(code: string, body: JsonObject, key: string | undefined): string | undefined {
+function hintOn(code: string, body: JsonObject, { key, hints }: Pick<Exchange, "key" | "hints">): string | undefined {
   if (body.pointer === "/actor" && code === "invalid_request")
     return "This admin port has no authentication: say who you are with --as ID [--role R]";
-  if (body.pointer === "/actor" && code === "forbidden") return "Leave --as out: who reviews is whom the key names";
+  if (body.pointer === "/actor" && code === "forbidden") return "Leave --as out: who you are is whom the key names";
+  const own = hints.get(code);
+  if (own !== undefined) return own;
   if (code === "forbidden") return "The key lacks a scope: review to grant and deny, operate to read the ledger";
   if (code === "unauthenticated" && key !== undefined)
     return isJwt(key)

@@ -1,13 +1,17 @@
 /** What can be known of a configuration before it serves, without touching anything. */
-import { accessSync, constants, existsSync, readdirSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Config, isLocal } from "../config/load-config.ts";
+import { openAdapters } from "../config/open-adapters.ts";
+import { openExecutors } from "../config/open-executors.ts";
+import type { Domain } from "../core/domain.ts";
 import { ConfigError, toError } from "../core/errors.ts";
 import { fileFault } from "../core/file-fault.ts";
 import { suggest } from "../core/suggest.ts";
 import { inspectBundle } from "../policy/inspect-bundle.ts";
 import { loadPolicy } from "../policy/load-policy.ts";
 import { loadSigningKeys } from "../signing/signing-keys.ts";
+import type { Environment } from "./command.ts";
 import { policyReport, unconsultedWarning } from "./contract-faults.ts";
 import { observeWarning } from "./observe-warning.ts";
 import { shown } from "./terminal.ts";
@@ -19,7 +23,7 @@ export interface ConfigReport {
   readonly holds: readonly string[];
 }
 
-export async function checkConfig(config: Config): Promise<ConfigReport> {
+export async function checkConfig(config: Config, environment: Environment): Promise<ConfigReport> {
   const faults: string[] = [];
   const holds: string[] = [];
   const warnings = warningsOf(config);
@@ -30,7 +34,22 @@ export async function checkConfig(config: Config): Promise<ConfigReport> {
   checkSocket("admin_listen", config.admin_listen, faults, holds);
   for (const { name, jwks } of config.jwt_issuers)
     if (!/^https?:/i.test(jwks)) checkReadable(`jwt_issuers: ${name}: jwks`, jwks, faults, holds);
+  faults.push(...secretFaults(config, environment));
   return { faults, warnings, holds };
+}
+
+/** Secrets that executors and adapters name, and that are not there. */
+function secretFaults(config: Config, environment: Environment): string[] {
+  const readFile = (path: string) => readFileSync(path, "utf8");
+  return [openExecutors, openAdapters].flatMap((open) => {
+    try {
+      open(config, readFile, environment);
+      return [];
+    } catch (thrown) {
+      if (thrown instanceof ConfigError) return thrown.faults;
+      throw thrown;
+    }
+  });
 }
 
 /** @returns what to warn of in a bundle that loads */
@@ -38,11 +57,12 @@ async function checkBundle(config: Config, faults: string[], holds: string[]): P
   const { bundle: path, entrypoint, actions } = config;
   if (path === undefined) return [];
   try {
-    const { digest, revision } = await loadPolicy({ path, entrypoint });
+    const { digest, revision, domain } = await loadPolicy({ path, entrypoint });
     const report = await policyReport(path, entrypoint);
     faults.push(...report.faults.map((fault) => `bundle: ${fault}`));
     if (report.faults.length === 0)
       holds.push(`bundle: ${path} loads, ${digest}${revision === "" ? "" : `, revision ${revision}`}`);
+    holds.push(...missingExecutors(domain, config.executors));
     const { contracts } = await inspectBundle(path);
     const unconsulted = unconsultedWarning(report);
     return [
@@ -57,6 +77,16 @@ async function checkBundle(config: Config, faults: string[], holds: string[]): P
     faults.push(...(found.length === 0 ? [toError(thrown).message] : found).map((fault) => `bundle: ${fault}`));
     return [];
   }
+}
+
+/** Actions that this sidecar decides and does not execute: an agent that runs them itself needs no executor here. */
+export function missingExecutors({ actions }: Domain, executors: Readonly<Record<string, unknown>>): string[] {
+  return [...actions.values()]
+    .filter(({ executor }) => executor !== undefined && !Object.hasOwn(executors, executor))
+    .map(
+      ({ name, executor }) =>
+        `executors: ${shown(executor!)} is not configured: ${shown(name)} is decided, not executed`,
+    );
 }
 
 /**

@@ -3,6 +3,11 @@ import type { ListedCommand } from "./command.ts";
 
 export const COMMANDS: readonly ListedCommand[] = [
   {
+    name: "new",
+    summary: "Make a project that runs: policy, domain, tests, settings and a demo",
+    load: async () => (await import("./commands/new.ts")).newCommand,
+  },
+  {
     name: "serve",
     summary: "Serve the decision port and the admin port",
     load: async () => (await import("./commands/serve.ts")).serveCommand,
@@ -38,6 +43,41 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/approvals-review.ts")).approvalsCancelCommand,
   },
   {
+    name: "freeze",
+    summary: "Stop an actor, an entity, an action, or everything of the tenant",
+    load: async () => (await import("./commands/freeze.ts")).freezeCommand,
+  },
+  {
+    name: "unfreeze",
+    summary: "Lift a freeze",
+    load: async () => (await import("./commands/freeze.ts")).unfreezeCommand,
+  },
+  {
+    name: "freezes list",
+    summary: "List what is frozen, by whom and why",
+    load: async () => (await import("./commands/freezes-list.ts")).freezesListCommand,
+  },
+  {
+    name: "executions list",
+    summary: "List executions that nobody reported: outcome unknown",
+    load: async () => (await import("./commands/executions-list.ts")).executionsListCommand,
+  },
+  {
+    name: "executions resolve",
+    summary: "Say what became of an execution that nobody reported",
+    load: async () => (await import("./commands/executions-resolve.ts")).executionsResolveCommand,
+  },
+  {
+    name: "events send",
+    summary: "Send events, which move entities, from a file or a pipe",
+    load: async () => (await import("./commands/events-send.ts")).eventsSendCommand,
+  },
+  {
+    name: "entities show",
+    summary: "Show where an entity stands, its history, and whether its events say the same",
+    load: async () => (await import("./commands/entities-show.ts")).entitiesShowCommand,
+  },
+  {
     name: "policy build",
     summary: "Compile Rego and data, with the policy library, to a bundle",
     load: async () => (await import("./commands/policy-build.ts")).policyBuildCommand,
@@ -58,9 +98,29 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/policy-verify.ts")).policyVerifyCommand,
   },
   {
+    name: "domain check",
+    summary: "Check domain.yaml files, and name each fault with its line",
+    load: async () => (await import("./commands/domain-check.ts")).domainCheckCommand,
+  },
+  {
+    name: "domain compile",
+    summary: "Print the bundle data that domain.yaml files become",
+    load: async () => (await import("./commands/domain-compile.ts")).domainCompileCommand,
+  },
+  {
+    name: "domain diagram",
+    summary: "Draw the states of each entity type, as a Mermaid diagram",
+    load: async () => (await import("./commands/domain-diagram.ts")).domainDiagramCommand,
+  },
+  {
     name: "ledger verify",
     summary: "Re-derive the whole ledger from disk, and name the first fault",
     load: async () => (await import("./commands/ledger-verify.ts")).ledgerVerifyCommand,
+  },
+  {
+    name: "timeline",
+    summary: "Print what happened in one trace, or to one entity",
+    load: async () => (await import("./commands/timeline.ts")).timelineCommand,
   },
   {
     name: "ledger tail",

@@ -11,14 +11,24 @@ export interface PolicyReport extends RulePackages {
   readonly faults: readonly string[];
 }
 
-/** Of a bundle that loads. @throws ConfigError where it does not */
-export async function policyReport(path: string, entrypoint: string): Promise<PolicyReport> {
+/**
+ * Of a bundle that loads. @throws ConfigError where it does not
+ * @param placeOf where an action is written, as far as that is known
+ */
+export async function policyReport(
+  path: string,
+  entrypoint: string,
+  placeOf: (action: string) => string | undefined = () => undefined,
+): Promise<PolicyReport> {
   const bundle = await readBundle(path);
   // Of another entrypoint the bundle's texts do not tell everything: its own rule is left out of them.
   const root = entrypoint === "holdpoint/decision" ? "holdpoint" : "";
   return {
     ...rulePackages(bundle.rego, root),
-    faults: checkContracts(bundle, entrypoint).map(sentence),
+    faults: checkContracts(bundle, entrypoint).map((fault) => {
+      const place = placeOf(fault.action);
+      return place === undefined ? sentence(fault) : `${place}: error: ${sentence(fault)}`;
+    }),
   };
 }
 

@@ -14,6 +14,10 @@ export function gateOptions(config: Config): GateOptions {
     grantTtlSeconds: config.grant_ttl_seconds,
     requireBindingEcho: config.require_binding_echo,
     pendingApprovalsMax: config.pending_approvals_max,
+    freezeAgeMaxMs: config.freeze_age_max_ms,
+    sessionWindowMax: config.session_window,
+    sessionTtlSeconds: config.session_ttl_seconds,
+    rebuildEventsMax: config.rebuild_events_max,
   };
 }
 

@@ -11,6 +11,10 @@ export const ENTRY_KINDS = [
   "permit_consumed",
   "permit_refused",
   "execution_reported",
+  "event_ingested",
+  "state_changed",
+  "freeze_set",
+  "freeze_lifted",
   "credentials_refused",
   "credentials_changed",
   "policy_activated",
@@ -43,12 +47,22 @@ function summary(entry: JsonObject): string {
   const approval = objectOf(data.approval);
   if (typeof approval.id === "string") return approvalSummary(entry.kind, approval);
   const known = KNOWN.get(text(entry.kind));
+  if (data.recovered === true) return cut(recoveredSummary(data, known), SUMMARY_CHARS_MAX);
   if (known !== undefined) return cut(known(data), SUMMARY_CHARS_MAX);
   return Object.keys(data).length === 0 ? "" : cut(jsonLine(data), SUMMARY_CHARS_MAX);
 }
 
+type Summary = (data: JsonObject) => string;
+
+/** What a crash left behind is recorded as the store had it. Only a freeze has the same members there. */
+function recoveredSummary({ subject_id, payload }: JsonObject, known: Summary | undefined): string {
+  const left = objectOf(payload);
+  const what = left.freeze === undefined || known === undefined ? `${text(subject_id)} ${jsonLine(left)}` : known(left);
+  return `recovered: ${what}`;
+}
+
 /** What the other kinds say, beginning with what somebody looks for. */
-const KNOWN: ReadonlyMap<string, (data: JsonObject) => string> = new Map([
+const KNOWN: ReadonlyMap<string, Summary> = new Map<string, Summary>([
   [
     "permit_consumed",
     (data) =>
@@ -57,8 +71,20 @@ const KNOWN: ReadonlyMap<string, (data: JsonObject) => string> = new Map([
   ["permit_refused", (data) => `${text(data.code)} ${text(data.action)} by ${text(data.actor)}${observing(data)}`],
   [
     "execution_reported",
-    (data) => `${text(data.permit_id)} ${text(data.action)} ${text(data.status)} ${text(data.execution_id)}`,
+    (data) =>
+      `${text(data.permit_id)} ${text(data.action)} ${text(data.status)} ${text(data.execution_id)}${resolved(data)}`,
   ],
+  ["event_ingested", eventSummary],
+  [
+    "state_changed",
+    (data) =>
+      `${entityText(data.entity)} ${stateText(data.from)} to ${stateText(data.to)} by ${text(data.event)}, version ${text(data.version)}`,
+  ],
+  [
+    "freeze_set",
+    (data) => `${freezeText(data)}, by ${text(objectOf(data.freeze).by)}: ${text(objectOf(data.freeze).reason)}`,
+  ],
+  ["freeze_lifted", (data) => `${freezeText(data)}, by ${text(data.by)}: ${text(data.reason)}`],
   [
     "credentials_refused",
     (data) => {
@@ -79,6 +105,32 @@ const KNOWN: ReadonlyMap<string, (data: JsonObject) => string> = new Map([
     (data) => `mode ${text(data.mode)}, auth ${listed(data.auth)}, admin_auth ${listed(data.admin_auth)}`,
   ],
 ]);
+
+function eventSummary(data: JsonObject): string {
+  const { type, entity, source, id, actor } = objectOf(data.event);
+  const effect = data.applied === false ? `, leads nowhere from ${stateText(data.from)}` : "";
+  return `${text(type)} of ${entityText(entity)} by ${text(objectOf(actor).id)}${effect} ${text(source)} ${text(id)}`;
+}
+
+function entityText(value: Json | undefined): string {
+  const { type, id } = objectOf(value);
+  return `${text(type)}/${text(id)}`;
+}
+
+function stateText(state: Json | undefined): string {
+  return state === null ? "no state" : text(state);
+}
+
+function freezeText(data: JsonObject): string {
+  const { id, kind, subject } = objectOf(data.freeze);
+  return `${text(id)} ${text(kind)}${subject === undefined || subject === "" ? "" : ` ${text(subject)}`}`;
+}
+
+/** Nobody had reported it: an operator looked. */
+function resolved(data: JsonObject): string {
+  const { by, reason } = objectOf(data.resolved);
+  return by === undefined ? "" : ` (resolved by ${text(by)}: ${text(reason)})`;
+}
 
 function observing({ mode }: JsonObject): string {
   return mode === "observe" ? " (observed, not enforced)" : "";

@@ -1,20 +1,25 @@
 /** Builds every part from a configuration and wires them: the one place that knows all of them. */
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pino, { type Logger } from "pino";
+import { proposalGateRoutes } from "../compat/proposal-gate.ts";
 import { type Config, isLocal } from "../config/load-config.ts";
+import { openAdapters } from "../config/open-adapters.ts";
+import { openExecutors } from "../config/open-executors.ts";
 import { UnavailableError } from "../core/errors.ts";
 import { fileFault } from "../core/file-fault.ts";
 import type { Ledger, PolicySource, Store } from "../core/ports.ts";
 import { encodeNoteKey, signNote } from "../core/signed-note.ts";
 import type { Tenant } from "../core/types.ts";
+import { createHttpExecutors } from "../executor/create-http-executors.ts";
 import { createGate, type Gate } from "../gate/gate.ts";
 import type { RefusedCredential } from "../http/authenticate.ts";
 import { createAdminServer, createDecisionServer } from "../http/create-servers.ts";
 import type { HttpContext } from "../http/exchange.ts";
 import type { Operations } from "../http/operation-routes.ts";
 import { createNoteSigner, rawPublicKey } from "../ledger/ed25519-note.ts";
+import { openEntryIndex } from "../ledger/entry-index.ts";
 import { openLedger } from "../ledger/open-ledger.ts";
 import { openPolicySource } from "../policy/policy-source.ts";
 import { openNoteKey } from "../signing/note-key.ts";
@@ -27,6 +32,7 @@ import { combineObservers } from "../telemetry/combine-observers.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { observeStore } from "../telemetry/observe-store.ts";
 import { createRefusalLog } from "../telemetry/refusal-log.ts";
+import type { Environment } from "./command.ts";
 import { gateOptions, modeOptions } from "./gate-options.ts";
 import { liveSettings } from "./live-settings.ts";
 import { logConsole } from "./log-console.ts";
@@ -60,12 +66,23 @@ export interface Sidecar {
   close(): Promise<void>;
 }
 
-/** @param isWorker a worker serves decisions; sweeping, and recording what concerns them all, is its primary's */
-export async function openSidecar(config: Config, logger: Logger, isWorker = false): Promise<Sidecar> {
+export interface OpenSidecar {
+  /** A worker serves decisions; sweeping, and recording what concerns them all, is its primary's. */
+  readonly isWorker?: boolean;
+  /** Where secrets may lie that the configuration names. */
+  readonly environment: Environment;
+}
+
+/** @throws ConfigError */
+export async function openSidecar(config: Config, logger: Logger, of: OpenSidecar): Promise<Sidecar> {
+  const { isWorker = false, environment } = of;
   let live = config;
   // One that leaves the configuration leaves approvals that wait and facts to be recorded.
   const tenants = new Set(tenantsOf(config));
   prepareDirectories(config);
+  const readFile = (path: string) => readFileSync(path, "utf8");
+  const executors = createHttpExecutors(openExecutors(config, readFile, environment));
+  const adapters = openAdapters(config, readFile, environment);
   const metrics = createMetrics((what, error) => {
     // That the store is away is told once, and not again for each thing that needed it.
     if (error instanceof UnavailableError && error.code === "store_unavailable") return;
@@ -90,8 +107,27 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
   warnOfLoss();
   const policy = await openOwnPolicy(config, { metrics, logger, record: (kind, data) => recordOnce(kind, data) });
   const clock = { now: () => new Date() };
+  // Whoever serves the admin port answers timelines.
+  const index = isWorker
+    ? undefined
+    : openEntryIndex({
+        directory: join(config.data_dir, "index"),
+        ledger,
+        onFailed: (error) => logger.warn({ err: error }, "Cannot index the ledger"),
+      });
   const gate = createGate(
-    { policy, store, ledger, signer: tokens, verifier: tokens, clock, randomness: { ulid }, observer },
+    {
+      policy,
+      store,
+      ledger,
+      signer: tokens,
+      verifier: tokens,
+      clock,
+      randomness: { ulid },
+      observer,
+      executors,
+      index,
+    },
     gateOptions(config),
   );
   const recordQuietly = (kind: string, data: object, tenant?: Tenant) => {
@@ -134,6 +170,8 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     gate,
     authenticator: credentials.authenticator(port),
     limits: httpLimits(config),
+    adapters,
+    now: clock.now,
     draining: draining.signal,
     onInternalError: (error) => logger.error({ err: error }, "Internal error"),
     onOverreach: ({ caller: { tenant, credentialId }, source }) =>
@@ -143,7 +181,8 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
       activity.answered(code);
     },
   });
-  const serverOptions = (address: string, words: Config["auth"]) => ({
+  const serverOptions = (port: "decision" | "admin", address: string, words: Config["auth"]) => ({
+    routers: [proposalGateRoutes(httpOf(port))],
     connectionsMax: config.connections_max,
     isLocalOnly: isOpenToLocals(address, words),
     isForOthers: !isLocal(address),
@@ -159,9 +198,9 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
     activity,
     logger,
     operations,
-    decisionServer: () => createDecisionServer(httpOf("decision"), operations, serverOptions(listen, auth)),
+    decisionServer: () => createDecisionServer(httpOf("decision"), operations, serverOptions("decision", listen, auth)),
     adminServer: () =>
-      createAdminServer(httpOf("admin"), operations, { ...serverOptions(admin_listen, admin_auth), ledger }),
+      createAdminServer(httpOf("admin"), operations, { ...serverOptions("admin", admin_listen, admin_auth), ledger }),
     reconfigure: (changed) => {
       live = { ...live, ...liveSettings(changed) };
       for (const tenant of tenantsOf(live)) tenants.add(tenant);
@@ -177,6 +216,7 @@ export async function openSidecar(config: Config, logger: Logger, isWorker = fal
       await sweeping.stop();
       await policy.close();
       refusals.flush();
+      await index?.close();
       await ledger.close().finally(() => store.close());
     },
   };

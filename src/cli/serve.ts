@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { Config } from "../config/load-config.ts";
 import { toError } from "../core/errors.ts";
 import { packageVersion } from "../http/package-version.ts";
+import type { Environment } from "./command.ts";
 import { endAtOnce } from "./end-at-once.ts";
 import type { Hangups } from "./hangups.ts";
 import { clearSocket, listen } from "./listen.ts";
@@ -30,7 +31,11 @@ export interface ServeOptions {
   /** The file that is watched for changes. */
   readonly path: string | undefined;
   readonly hangups: Hangups;
+  /** Where secrets may lie that the configuration names. */
+  readonly environment: Environment;
 }
+
+type WorkerOptions = Pick<ServeOptions, "hangups" | "environment">;
 
 /** Resolves when the sidecar has shut down. @throws ConfigError before it listens */
 export async function serve(config: Config, options: ServeOptions): Promise<void> {
@@ -40,11 +45,11 @@ export async function serve(config: Config, options: ServeOptions): Promise<void
 }
 
 /** The same in a worker; what goes wrong is told to the primary. */
-export async function serveAsWorker(hangups: Hangups): Promise<void> {
+export async function serveAsWorker(options: WorkerOptions): Promise<void> {
   endWithPrimary();
   prepareProcess();
   try {
-    await serveAlone(await openInTurn(), { hangups });
+    await serveAlone(await openInTurn(), options);
   } catch (error) {
     await tellFailure(error);
   }
@@ -62,14 +67,14 @@ interface Running {
   workers: Workers | undefined;
 }
 
-async function serveAlone(config: Config, options: ServeOptions | Pick<ServeOptions, "hangups">): Promise<void> {
+async function serveAlone(config: Config, options: ServeOptions | WorkerOptions): Promise<void> {
   const startedAt = performance.now();
   const logger = createLogger(config.log_level);
   endOnFault(logger);
   // Heard from the first moment: one that comes during the start ends what it started.
   const stopped = stopSignal();
   const running: Running = {
-    sidecar: await openSidecar(config, logger, cluster.isWorker),
+    sidecar: await openSidecar(config, logger, { isWorker: cluster.isWorker, environment: options.environment }),
     servers: [],
     workers: undefined,
   };

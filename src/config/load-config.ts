@@ -7,6 +7,8 @@ import { fileFault } from "../core/file-fault.ts";
 import { schemaFaults } from "../core/schema.ts";
 import { suggest } from "../core/suggest.ts";
 import type { Mode } from "../core/types.ts";
+import type { AdapterSettings } from "./adapter-settings.ts";
+import { type ExecutorSettings, unreachableExecutors } from "./executor-settings.ts";
 import { type ApiKey, type JwtIssuer, SETTINGS, type Setting, variableOf } from "./settings.ts";
 
 export type AuthWord = "none" | "api_key" | "jwt";
@@ -33,6 +35,13 @@ export interface Config {
   readonly metrics_auth: readonly AuthWord[];
   readonly api_keys: readonly ApiKey[];
   readonly jwt_issuers: readonly JwtIssuer[];
+  readonly freeze_age_max_ms: number;
+  readonly session_window: number;
+  readonly session_ttl_seconds: number;
+  readonly rebuild_events_max: number;
+  readonly executors: Readonly<Record<string, ExecutorSettings>>;
+  readonly executor_addresses: readonly string[];
+  readonly adapters: Readonly<Record<string, AdapterSettings>>;
   readonly issuer: string;
   readonly permit_audience: string;
   readonly permit_ttl_seconds: number;
@@ -184,6 +193,8 @@ function contradictions(config: Partial<Config>): string[] {
       faults.push(`${setting}: "jwt" needs an entry in jwt_issuers`);
   }
   faults.push(...repeated(idOf, "api_keys: id"), ...repeated(hashOf, "api_keys: sha256"));
+  const { executors = {}, executor_addresses } = config;
+  if (executor_addresses !== undefined) faults.push(...unreachableExecutors(executors, executor_addresses));
   return faults;
 }
 

@@ -1,7 +1,8 @@
 /** The effective configuration, setting by setting, with where each value came from. */
 import { readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { parse, stringify } from "yaml";
-import type { Json } from "../core/types.ts";
+import type { Json, JsonObject } from "../core/types.ts";
 import { type Config, loadConfig } from "./load-config.ts";
 import { SETTINGS, variableOf } from "./settings.ts";
 
@@ -66,7 +67,33 @@ function redacted(key: string, value: Json | undefined): Json | undefined {
     return entries.map((entry) => ({ ...entry, sha256: shortened(entry.sha256!) }));
   if (key === "jwt_issuers" && entries.some(({ jwks }) => withoutPassword(String(jwks)) !== jwks))
     return entries.map((entry) => ({ ...entry, jwks: withoutPassword(String(entry.jwks)) }));
+  if (key === "executors") return hiddenIn(value, hideExecutor);
+  if (key === "adapters") return hiddenIn(value, hideAdapter);
   return value;
+}
+
+const REDACTED = "REDACTED";
+
+function hiddenIn(value: Json, hide: (entry: JsonObject) => JsonObject): Json {
+  const entries = Object.entries(value as Readonly<Record<string, JsonObject>>);
+  const shown = Object.fromEntries(entries.map(([name, entry]) => [name, hide(entry)]));
+  return isDeepStrictEqual(value, shown) ? value : shown;
+}
+
+/** What a header names stays (a path, a variable). What it says goes, secret or not, and so does a URL's query. */
+function hideExecutor(executor: JsonObject): JsonObject {
+  const headers = Object.entries(executor.headers as JsonObject);
+  const shown = headers.map(([name, value]): [string, Json] => [name, typeof value === "string" ? REDACTED : value]);
+  const url = String(executor.url).replace(/\?.*$/s, `?${REDACTED}`);
+  return { ...executor, url, headers: Object.fromEntries(shown) };
+}
+
+function hideAdapter(adapter: JsonObject): JsonObject {
+  const signature = adapter.signature as JsonObject;
+  const secrets = signature.secrets as readonly JsonObject[] | undefined;
+  if (secrets === undefined) return adapter;
+  const shown = secrets.map((secret) => ("value" in secret ? { value: REDACTED } : secret));
+  return { ...adapter, signature: { ...signature, secrets: shown } };
 }
 
 function shortened(hash: Json): Json {

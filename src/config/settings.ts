@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import { identifier, roles, TENANT, tenantName } from "../core/schema.ts";
+import { adaptersSchema } from "./adapter-settings.ts";
+import { executorAddressesSchema, executorsSchema } from "./executor-settings.ts";
 
 const mode = z.enum(["enforce", "observe"]);
 const seconds = (max: number) => z.int().min(1).max(max);
@@ -35,7 +37,7 @@ const authWords = z
   .refine((words) => !words.includes("none") || words.length === 1, '"none" stands alone')
   .refine((words) => new Set(words).size === words.length, "expected each word once");
 
-const scopes = z.array(z.enum(["decide", "review", "operate"])).min(1);
+const scopes = z.array(z.enum(["decide", "review", "operate", "ingest"])).min(1);
 
 const KEYS_PER_ENTRY_MAX = 5;
 const keyHash = z.string().regex(/^[0-9a-f]{64}$/, "expected the SHA-256 of the key, 64 hexadecimal digits");
@@ -45,7 +47,7 @@ export const apiKeySchema = z.strictObject({
   /** Of the key; or of several that are all good, while an old one is replaced by a new one. */
   sha256: z.union([keyHash, z.array(keyHash).min(1).max(KEYS_PER_ENTRY_MAX)]),
   tenant: tenantName.default("default"),
-  /** decide: propose and consume. review: grant and deny. operate: read ledger and policy. */
+  /** decide: propose and consume. review: grant and deny. operate: read, freeze, resolve. ingest: send events. */
   scopes,
   type: identifier.default("service"),
   roles: z.union([permitted, roles]).default([]),
@@ -251,6 +253,24 @@ export const SETTINGS: readonly Setting[] = [
     "Whose JWTs are taken: `name`, `issuer`, `audiences`, `jwks`, `scopes`, and what their claims say (below)",
   ),
   setting(
+    "executors",
+    "{}",
+    executorsSchema.default({}),
+    "HTTP endpoints that run what was allowed, by name: `url`, `timeout_ms`, `idempotent`, `retries`, `headers`, `response_bytes_max`, `concurrency_max`, `allow_http`, `ca_file`",
+  ),
+  setting(
+    "executor_addresses",
+    "[127.0.0.0/8, ::1/128]",
+    executorAddressesSchema.default(["127.0.0.0/8", "::1/128"]),
+    "Networks (CIDR) that executors may be in: every address of an executor's name",
+  ),
+  setting(
+    "adapters",
+    "{}",
+    adaptersSchema.default({}),
+    "Webhooks that become events, by name: `tenant`, `source`, `signature`, `mapping`, `actor`",
+  ),
+  setting(
     "issuer",
     "holdpoint",
     z
@@ -309,6 +329,30 @@ export const SETTINGS: readonly Setting[] = [
     "–",
     z.int().min(16_777_216).optional(),
     "Bytes of the ledger's file past which nothing more is recorded, and so nothing allowed: below what its volume holds",
+  ),
+  setting(
+    "freeze_age_max_ms",
+    "1000",
+    z.int().min(100).max(3_600_000).default(1_000),
+    "How old the known list of freezes may be: past it the store is asked before anything is allowed",
+  ),
+  setting(
+    "session_window",
+    "32",
+    z.int().min(2).max(500).default(32),
+    "Records of a session that policy sees one by one; its totals are over all of them",
+  ),
+  setting(
+    "session_ttl_seconds",
+    "86400",
+    seconds(2_592_000).default(86_400),
+    "How long a session is kept after its last record",
+  ),
+  setting(
+    "rebuild_events_max",
+    "10000",
+    z.int().min(1).max(10_000_000).default(10_000),
+    "Events up to which reading an entity replays them all to check its state",
   ),
   setting("body_bytes_max", "262144", z.int().min(1_024).max(16_777_216).default(262_144), "Bytes of one request body"),
   setting("depth_max", "64", z.int().min(4).max(256).default(64), "Nesting of one request body"),

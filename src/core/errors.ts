@@ -26,10 +26,25 @@ export const INVALID_REQUEST_CODES = [
   "self_approval",
   "role_missing",
   "binding_echo_required",
+  "entity_type_unknown",
+  "event_type_unknown",
+  "event_data_invalid",
+  "webhook_signature_invalid",
+  "webhook_signature_expired",
+  "webhook_mapping_failed",
 ] as const;
 
 /** Unknown things, and things that belong to another tenant: the same answer, so that neither can be probed. */
-export const NOT_FOUND_CODES = ["approval_not_found", "permit_not_found", "entry_not_found"] as const;
+export const NOT_FOUND_CODES = [
+  "approval_not_found",
+  "permit_not_found",
+  "entry_not_found",
+  "entity_not_found",
+  "freeze_not_found",
+  "execution_not_found",
+  "adapter_not_found",
+  "trace_not_found",
+] as const;
 
 /** It was true once, or is true of something else: used up, decided, expired, other content. */
 export const CONFLICT_CODES = [
@@ -41,6 +56,8 @@ export const CONFLICT_CODES = [
   "edit_refused",
   "execution_conflict",
   "execution_not_consumed",
+  "event_conflict",
+  "version_conflict",
 ] as const;
 
 /** What stands between a permit and its use, in the order in which it is checked. */
@@ -55,10 +72,13 @@ export const PERMIT_CODES = [
   "wrong_scope",
   "digest_mismatch",
   "arguments_rejected",
+  "frozen",
   "approval_revoked",
   "policy_changed",
   "unknown_permit",
   "already_consumed",
+  "lock_lost",
+  "state_changed",
 ] as const;
 
 /** Redis, WASM, the ledger or a key is out. Try later; never an allow. */

@@ -1,29 +1,32 @@
 /**
  * Ids carry their partition: `<prefix>_<2 hex digits><unique>`. Whoever holds an id can therefore name every key that
  * belongs to it without asking, and an approval shares a partition (on Redis Cluster: a slot) with its scope, its
- * indexes, its facts and the permits issued under it.
+ * indexes, its facts, the permits issued under it and the context that they rest on.
  */
-import type { Digest } from "./types.ts";
-
 export const PARTITIONS = 16;
 
-/** "00" to "0f". */
+/** "00" to "0f", and the context's. */
 export type Partition = string;
 
-export const ALL_PARTITIONS: readonly Partition[] = Array.from({ length: PARTITIONS }, (_, index) => hex(index));
+/**
+ * Where everything of a tenant lies that one step has to move together: approvals, entities, sessions, limits, locks,
+ * freezes, and the permits that rest on them (record 0010). Permits that stand alone are spread over the others.
+ */
+export const CONTEXT_PARTITION: Partition = "10";
 
-const ID = /^(appr|perm|exec)_(0[0-9a-f])([0-9A-Za-z]{1,64})(?:_([1-9][0-9]{0,8}))?$/;
+export const ALL_PARTITIONS: readonly Partition[] = [
+  ...Array.from({ length: PARTITIONS }, (_, index) => hex(index)),
+  CONTEXT_PARTITION,
+];
+
+const ID = /^(appr|perm|exec)_(0[0-9a-f]|10)([0-9A-Za-z]{1,64})(?:_([1-9][0-9]{0,8}))?$/;
 const UNIQUE = /^[0-9A-Za-z]{1,64}$/;
-
-export function partitionOfScope(scopeDigest: Digest): Partition {
-  return hex(Number.parseInt(scopeDigest.slice("sha256:".length, "sha256:".length + 2), 16) % PARTITIONS);
-}
 
 export function approvalIdIn(partition: Partition, unique: string): string {
   return idIn("appr", partition, unique);
 }
 
-/** A permit under an approval takes `partitionOfId(approvalId)`; any other one takes `partitionOfUnique(unique)`. */
+/** A permit under an approval takes its partition, one that reserves the context's, any other `partitionOfUnique(unique)`. */
 export function permitIdIn(partition: Partition, unique: string): string {
   return idIn("perm", partition, unique);
 }

@@ -29,6 +29,8 @@ export const permitClaimsSchema = z.strictObject({
   binding_digest: digestText,
   argument_digest: digestText.nullable(),
   envelope: jsonObject.optional(),
+  entity_version: z.int().min(0).optional(),
+  lock: z.strictObject({ key: z.string(), fence: z.int().min(1), expires_at: z.string() }).optional(),
   lineage: z.strictObject({
     decision_id: identifier,
     approval_id: identifier.nullable(),
@@ -55,6 +57,10 @@ export interface PermitClaims {
   /** Null for an envelope, which is bound to a schema instead of arguments. */
   readonly argument_digest: Digest | null;
   readonly envelope?: JsonObject;
+  /** The version of the entity at which alone it may be consumed. */
+  readonly entity_version?: number;
+  /** The lock that it holds; whoever writes behind the lock refuses a fence smaller than one it has seen. */
+  readonly lock?: { readonly key: string; readonly fence: number; readonly expires_at: string };
   readonly lineage: {
     readonly decision_id: string;
     readonly approval_id: string | null;

@@ -1,8 +1,9 @@
 /** A policy result: what the entrypoint may answer. Anything else is a fault, and a fault is a deny. */
 import { z } from "zod";
+import { AMOUNT_MAX, toMicros } from "./micros.ts";
 import { type Reading, readJson } from "./read-json.ts";
 import { freeText, identifier, jsonObject, roles, schemaFaults } from "./schema.ts";
-import type { JsonObject, Mode, Outcome, Reason } from "./types.ts";
+import type { Json, JsonObject, Mode, Outcome, Reason } from "./types.ts";
 
 /** A policy may answer with large rewritten arguments, never with more than this. */
 export const RESULT_BYTES_MAX = 512 * 1024;
@@ -17,7 +18,10 @@ export const TTL_SECONDS_MAX = 30 * 24 * 3600;
 /** Permits are short-lived. */
 export const PERMIT_TTL_SECONDS_MAX = 3600;
 
-const NOT_ENFORCED = "not enforced by this version, so an action that asks for it is refused";
+/** Longest that a proposal may wait for a lock. */
+export const LOCK_WAIT_SECONDS_MAX = 60;
+/** Names that one action may add to its session. */
+export const SESSION_NAMES_MAX = 16;
 
 const ttlSeconds = z.int().min(1).max(TTL_SECONDS_MAX);
 const key = z.string().min(1).max(512);
@@ -39,14 +43,45 @@ const permit = z.strictObject({
   required: z.boolean().optional(),
   ttl_seconds: z.int().min(1).max(PERMIT_TTL_SECONDS_MAX).optional(),
   audience: identifier.optional(),
+  /** True binds the permit to the version of its entity that was decided on. */
+  bind_entity_version: z.boolean().optional(),
 });
 
-const limit = z.strictObject({
+const amount = z
+  .number()
+  .min(0)
+  .refine((value) => toMicros(value) !== undefined, `expected at most ${AMOUNT_MAX} with at most six decimals`);
+
+const limit = z
+  .strictObject({
+    key,
+    limit: amount,
+    window_seconds: ttlSeconds,
+    /** fixed, where nothing is said: aligned to the epoch. sliding: no window of that length holds more. */
+    window: z.enum(["fixed", "sliding"]).optional(),
+    cost: amount.optional(),
+    /** The value of this action, where what is limited is how many different ones there are. */
+    distinct: z.string().max(512).optional(),
+    on_exceed: z.enum(["deny", "escalate"]).optional(),
+  })
+  .refine((value) => value.distinct === undefined || value.cost === undefined, {
+    path: ["cost"],
+    error: "not part of a limit on distinct values",
+  });
+
+const lock = z.strictObject({
   key,
-  limit: z.number().min(0),
-  window_seconds: ttlSeconds,
-  cost: z.number().min(0).optional(),
-  on_exceed: z.enum(["deny", "escalate"]).optional(),
+  ttl_seconds: z.int().min(1).max(PERMIT_TTL_SECONDS_MAX),
+  /** 0, where nothing is said: refused at once while another holds it. */
+  wait_seconds: z.int().min(0).max(LOCK_WAIT_SECONDS_MAX).optional(),
+});
+
+const session = z.strictObject({
+  classifications: z.array(identifier).max(SESSION_NAMES_MAX).optional(),
+  sums: z
+    .record(identifier, amount)
+    .refine((value) => Object.keys(value).length <= SESSION_NAMES_MAX, `expected at most ${SESSION_NAMES_MAX} sums`)
+    .optional(),
 });
 
 export const policyResultSchema = z
@@ -58,16 +93,21 @@ export const policyResultSchema = z
     approval: approval.optional(),
     permit: permit.optional(),
     limits: z.array(limit).max(LIMITS_MAX).optional(),
-    lock: z.strictObject({ key, ttl_seconds: ttlSeconds }).optional(),
+    lock: lock.optional(),
+    /** What this action adds to the record of its session. */
+    session: session.optional(),
     obligations: jsonObject.optional(),
     mode: z.enum(["enforce", "observe"]).optional(),
     contract: identifier.optional(),
     rules: z.array(identifier).max(256).optional(),
   })
   .superRefine((result, context) => {
-    // Asking for a limit or a lock that nobody holds must not look like having one.
-    if ((result.limits?.length ?? 0) > 0) context.addIssue({ code: "custom", path: ["limits"], message: NOT_ENFORCED });
-    if (result.lock !== undefined) context.addIssue({ code: "custom", path: ["lock"], message: NOT_ENFORCED });
+    const limits = (result.limits ?? []).map((one) => JSON.stringify(limitIdentity(one)));
+    const repeated = limits.findIndex((one, at) => limits.indexOf(one) !== at);
+    if (repeated !== -1) {
+      const message = "a limit of this key, window and kind is there already";
+      context.addIssue({ code: "custom", path: ["limits", repeated, "key"], message });
+    }
     if (result.outcome === "compute" && result.arguments === undefined) {
       context.addIssue({
         code: "custom",
@@ -90,7 +130,15 @@ export const policyResultSchema = z
     }
   });
 
+/** What makes it one limit and not another: what is counted, how, and over which time. */
+export function limitIdentity({ key, window_seconds, window, distinct }: LimitRule): readonly Json[] {
+  return [key, window_seconds, window ?? "fixed", distinct !== undefined];
+}
+
 type ResultShape = z.infer<typeof policyResultSchema>;
+export type LimitRule = z.infer<typeof limit>;
+export type LockRule = z.infer<typeof lock>;
+export type SessionAddition = z.infer<typeof session>;
 
 export interface PolicyResult {
   readonly outcome: Outcome;
@@ -102,6 +150,9 @@ export interface PolicyResult {
   /** Canonical text of `approval.envelope.schema`. */
   readonly envelopeSchemaText: string | undefined;
   readonly permit: NonNullable<ResultShape["permit"]> | undefined;
+  readonly limits: readonly LimitRule[];
+  readonly lock: LockRule | undefined;
+  readonly session: SessionAddition | undefined;
   readonly obligationsText: string;
   readonly mode: Mode | undefined;
   readonly contract: string | undefined;
@@ -151,6 +202,9 @@ function complete(body: ResultShape, reading: Reading): PolicyResult {
     envelopeSchemaText:
       schema === undefined ? undefined : canonicalMember(members.get("approval")!, "envelope", "schema"),
     permit: body.permit,
+    limits: body.limits ?? [],
+    lock: body.lock,
+    session: body.session,
     obligationsText: members.get("obligations")?.canonical ?? "{}",
     mode: body.mode,
     contract: body.contract,

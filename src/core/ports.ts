@@ -2,6 +2,9 @@
  * What the gate needs from the world, as contracts. Interfaces only: adapters implement them, main.ts wires them, and
  * one conformance suite holds every implementation to what is written here.
  */
+import type { EntityState } from "./context.ts";
+import type { ContextStore } from "./context-store.ts";
+import type { Domain } from "./domain.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { ActorRef, Digest, EntityRef, Identity, Json, JsonObject, Mode, Outcome, Tenant } from "./types.ts";
 
@@ -26,6 +29,8 @@ export interface LoadedPolicy {
   /** Slash-separated, `holdpoint/decision`. */
   readonly entrypoint: string;
   readonly loadedAt: Date;
+  /** What the bundle says of entities and actions; empty where it says nothing. */
+  readonly domain: Domain;
   /**
    * Evaluates the entrypoint. Synchronous and pure: same text, same answer. Never throws.
    * @param inputText canonical JSON of the policy input, already read by the strict reader
@@ -193,6 +198,10 @@ export type ConsumePermitResult =
   | { readonly kind: "already_consumed" }
   | { readonly kind: "expired" }
   | { readonly kind: "approval_revoked"; readonly status: ApprovalStatus | "absent" }
+  /** The entity is not at the version that the permit is bound to. */
+  | { readonly kind: "state_changed"; readonly entity: EntityState | undefined }
+  /** The permit's lock is not its own any more. */
+  | { readonly kind: "lock_lost" }
   /** No such permit here: never issued, or its record was lost. The answer is no. */
   | { readonly kind: "unknown_permit" };
 
@@ -218,6 +227,8 @@ export interface ConsumePermit {
   readonly action: string;
   readonly decisionId: string;
   readonly traceId: string;
+  /** Set where the permit is bound to a version of its entity. */
+  readonly entity?: { readonly ref: EntityRef; readonly version: number } | undefined;
 }
 
 export interface ReportExecution {
@@ -251,15 +262,18 @@ export interface StoreFact {
     | "approval_reviewed"
     | "approval_expired"
     | "permit_consumed"
-    | "execution_reported";
+    | "execution_reported"
+    | "event_appended"
+    | "freeze_set"
+    | "freeze_lifted";
   readonly atMs: number;
-  /** approval id, or permit id. */
+  /** Id of the approval, permit, event or freeze. */
   readonly subjectId: string;
   readonly payload: JsonObject;
 }
 
 /**
- * Shared state: approvals, permits, executions.
+ * Shared state: approvals, permits, executions, and the context of actions (ContextStore).
  *
  * - Every method that changes something is one atomic step, durable on return as far as the backend can promise, and
  *   leaves its StoreFact in the same step. Results carry the `factId` where they changed something.
@@ -269,7 +283,7 @@ export interface StoreFact {
  *   change may or may not have happened; retrying is safe but for `consumePermit`, whose retry says already_consumed.
  * - Ids of another tenant answer exactly as unknown ids do.
  */
-export interface Store {
+export interface Store extends ContextStore {
   openApproval(request: OpenApproval): Promise<OpenApprovalResult & { readonly factId?: string }>;
   /** An approval past its deadline reads as expired even before the sweep recorded it. */
   readApproval(tenant: Tenant, id: string): Promise<Approval | undefined>;
@@ -304,9 +318,14 @@ export interface Store {
    * Marks one use as spent, if the permit is known, unexpired and unspent and its approval (where it has one) is
    * granted with uses left; an approval whose last use this was becomes exhausted in the same step. The execution is
    * on record as `unknown` from this moment until it is reported. INVARIANT: at most `uses` callers ever get
-   * "consumed", over all sidecars, retries, crashes and failover.
+   * "consumed", over all sidecars, retries, crashes and failover. What the permit reserved (settle) stays charged from
+   * here on, and its lock must still be its own.
    */
   consumePermit(request: ConsumePermit): Promise<ConsumePermitResult & { readonly factId?: string }>;
+  /**
+   * Closes an execution. Once no use of the permit is open or left, its lock is let go, and where every use failed, what
+   * it reserved is given back.
+   */
   reportExecution(request: ReportExecution): Promise<ReportExecutionResult & { readonly factId?: string }>;
   /** Consumed and not reported, oldest first: outcome unknown. */
   listUnknownExecutions(

@@ -24,6 +24,17 @@ export interface ShownPermit {
   readonly observedCode: string | undefined;
 }
 
+export interface Executed {
+  readonly status: number;
+  readonly body: {
+    readonly result?: { readonly executed: boolean; readonly message: string; readonly state?: string };
+    readonly error?: string;
+    readonly approval_id?: string;
+    readonly current_state?: string;
+    readonly allowed_states?: readonly string[];
+  };
+}
+
 export class Actors {
   readonly #sidecar: DemoSidecar;
   readonly #stage: Stage;
@@ -101,6 +112,75 @@ export class Actors {
   async waitFor(decision: ShownDecision): Promise<{ readonly status: unknown }> {
     const { body } = await this.#agent("GET", `/v1/approvals/${decision.approvalId}?wait=30s`);
     return { status: body.status };
+  }
+
+  /** A fact, as the shop's payment provider tells it. @returns when, for the timeline */
+  async happens(type: string, order: string, data: Body): Promise<string> {
+    const since = new Date().toISOString();
+    const event = {
+      id: `evt_${order}_${type}`,
+      source: "stripe",
+      type,
+      entity: { type: "order", id: order },
+      actor: { id: "stripe", type: "service" },
+      time: since,
+      data,
+    };
+    const { body } = await this.#request(this.#sidecar.admin, this.#sidecar.producerKey, {
+      method: "POST",
+      path: "/v1/events",
+      body: event,
+    });
+    this.#stage.say(`stripe tells ${type} of ${order}  → ${String(body.state ?? body.code)}`);
+    return since;
+  }
+
+  /** The sidecar decides and, where it may, runs it. */
+  async execute(order: string, action: string, amount: number, approvalId?: string): Promise<Executed> {
+    const answer = await this.#agent("POST", `/v1/entities/${order}/actions/${action}/execute`, {
+      entity_type: "order",
+      actor: { id: "ops-agent", type: "agent", roles: ["operator"] },
+      parameters: { amount, reason: "customer request" },
+      ...(approvalId === undefined ? {} : { approval_id: approvalId }),
+    });
+    const { status, body } = answer as Executed;
+    const said = body.result?.message ?? body.error;
+    this.#stage.say(`agent executes ${action} ${amount} on ${order}`);
+    this.#stage.say(
+      `  → ${status === 200 ? this.#stage.colour("green", "EXECUTED") : this.#stage.colour("red", String(status))}  ${said}`,
+    );
+    return { status, body };
+  }
+
+  /** @returns when, for the timeline */
+  async reviewed(approvalId: string, verdict: "grant" | "deny", reason: string): Promise<string> {
+    const since = new Date().toISOString();
+    const path = `/v1/approvals/${approvalId}/${verdict}`;
+    const { body } = await this.#request(this.#sidecar.admin, this.#sidecar.reviewerKey, {
+      method: "POST",
+      path,
+      body: { reason },
+    });
+    const { status } = body.approval as { status: string };
+    this.#stage.say(`reviewer olivia: ${verdict} (“${reason}”) → ${status}`);
+    return since;
+  }
+
+  async timeline(
+    order: string,
+    since: string,
+  ): Promise<{ readonly shown: readonly string[]; readonly isRebuilt: boolean }> {
+    const path = `/v1/entities/order/${order}/timeline?since=${since}`;
+    const { body } = await this.#request(this.#sidecar.admin, this.#sidecar.reviewerKey, { method: "GET", path });
+    const rows = body.rows as { time: string; kind: string; actor: string; summary: string }[];
+    for (const { time, kind, actor, summary } of rows) {
+      this.#stage.record(`${time.slice(11, 23)} ${kind.padEnd(18)} ${actor.padEnd(10)} ${summary}`);
+    }
+    const rebuild = body.rebuild as { matches: boolean | null } | null;
+    return {
+      shown: rows.map(({ kind, actor, summary }) => `${kind} ${actor} ${summary}`),
+      isRebuilt: rebuild?.matches === true,
+    };
   }
 
   /** What the ledger took down since the last time. */

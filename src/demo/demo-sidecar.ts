@@ -13,6 +13,8 @@ export interface DemoSidecar {
   readonly admin: string;
   readonly agentKey: string;
   readonly reviewerKey: string;
+  /** Of whoever tells events. */
+  readonly producerKey: string;
   stop(): Promise<void>;
 }
 
@@ -20,9 +22,13 @@ export async function startSidecar(of: {
   readonly mode: "enforce" | "observe";
   readonly bundle: string;
   readonly dataDir: string;
+  /** Where refunds are executed. */
+  readonly refundsUrl?: string;
 }): Promise<DemoSidecar> {
   const agentKey = randomBytes(24).toString("base64url");
   const reviewerKey = randomBytes(24).toString("base64url");
+  const producerKey = randomBytes(24).toString("base64url");
+  const executors = of.refundsUrl === undefined ? {} : { "refund.issue_refund": { url: of.refundsUrl } };
   const child = spawn(process.execPath, [MAIN, "serve"], {
     stdio: ["ignore", "ignore", "pipe"],
     env: {
@@ -33,12 +39,13 @@ export async function startSidecar(of: {
       HOLDPOINT_BUNDLE: of.bundle,
       HOLDPOINT_DATA_DIR: of.dataDir,
       HOLDPOINT_AUTH: "api_key",
+      HOLDPOINT_EXECUTORS: JSON.stringify(executors),
       HOLDPOINT_API_KEYS: JSON.stringify([
         {
           id: "support-bot",
           sha256: sha256(agentKey),
           scopes: ["decide"],
-          actors: ["support-agent"],
+          actors: ["support-agent", "ops-agent"],
           roles: ["operator"],
           on_behalf_of: ["alice"],
         },
@@ -49,6 +56,7 @@ export async function startSidecar(of: {
           type: "human",
           roles: ["ops_operator"],
         },
+        { id: "stripe", sha256: sha256(producerKey), scopes: ["ingest"] },
       ]),
     },
   });
@@ -57,6 +65,7 @@ export async function startSidecar(of: {
     ...ports,
     agentKey,
     reviewerKey,
+    producerKey,
     stop: async () => {
       if (child.exitCode !== null) return;
       const exited = once(child, "exit");

@@ -1,4 +1,4 @@
-/** `make demo`: a scripted agent and a reviewer against a real sidecar over HTTP, in nine endings. */
+/** `make demo`: a scripted agent and a reviewer against a real sidecar over HTTP, in fourteen endings. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +6,8 @@ import { parseArgs } from "node:util";
 import { verifyLedger } from "../ledger/verify-ledger.ts";
 import { Actors } from "./actors.ts";
 import { startSidecar } from "./demo-sidecar.ts";
+import { LIFECYCLE_ENDINGS, lifecycle } from "./lifecycle.ts";
+import { startPayments } from "./payments.ts";
 import { Stage } from "./stage.ts";
 
 const { values } = parseArgs({ options: { bundle: { type: "string", default: ".build/bundle.tar.gz" } } });
@@ -15,13 +17,14 @@ const stage = new Stage(process.stdout);
 try {
   await enforcing(join(root, "enforce"));
   await observing(join(root, "observe"));
+  await living(join(root, "lifecycle"));
   evidence(join(root, "enforce"), join(root, "copy"));
 } catch (error) {
   stage.fail(error as Error);
 } finally {
   rmSync(root, { recursive: true, force: true });
 }
-process.exitCode = stage.finish(9);
+process.exitCode = stage.finish(9 + LIFECYCLE_ENDINGS);
 
 function refund(id: string, amount: number) {
   return {
@@ -156,8 +159,20 @@ async function observing(dataDir: string): Promise<void> {
   }
 }
 
+async function living(dataDir: string): Promise<void> {
+  const payments = await startPayments();
+  const { bundle } = values;
+  const sidecar = await startSidecar({ mode: "enforce", bundle, dataDir, refundsUrl: payments.url });
+  try {
+    await lifecycle({ actors: new Actors(sidecar, stage), stage, payments, first: 9 });
+  } finally {
+    await sidecar.stop();
+    payments.stop();
+  }
+}
+
 function evidence(dataDir: string, copyDir: string): void {
-  stage.ending(9, "The ledger verifies; one byte is flipped in a copy and it no longer does");
+  stage.ending(9 + LIFECYCLE_ENDINGS, "The ledger verifies; one byte is flipped in a copy and it no longer does");
   const vkey = readFileSync(join(dataDir, "ledger", "checkpoint-key.pub"), "utf8").trim();
   const report = verifyLedger({ directory: join(dataDir, "ledger"), vkey });
   stage.say(`${report.entries} entries, root ${report.root}`);

@@ -6,13 +6,14 @@ import { granters } from "../core/approval-state.ts";
 import { type Caller, excludedReviewers, isSamePrincipal } from "../core/caller.ts";
 import { canonicalData } from "../core/digest.ts";
 import { NotFoundError, UnavailableError } from "../core/errors.ts";
-import { PARTITIONS } from "../core/partition.ts";
 import type { Approval, ApprovalSubject, LoadedPolicy } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
 import type { Digest, Mode, Outcome, Reason } from "../core/types.ts";
 import { approvalRule, exactBinding, grantBinding, grantText, satisfies, scopeOf } from "./bind.ts";
+import type { ContextView, ViewSubject } from "./context-view.ts";
 import { acceptsArguments } from "./envelope.ts";
 import { type Evaluation, evaluate } from "./evaluate.ts";
+import type { PermitPlan } from "./issue-permit.ts";
 import { configuredMode, effectiveMode } from "./options.ts";
 import type { GateContext } from "./ports.ts";
 import { recordApproval } from "./record-approval.ts";
@@ -21,6 +22,8 @@ export interface DecideRequest {
   readonly proposal: Proposal;
   readonly caller: Caller;
   readonly traceId: string;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface About {
@@ -29,6 +32,8 @@ export interface About {
   readonly policy: LoadedPolicy | undefined;
   readonly decidedAt: Date;
   readonly evaluation: Evaluation;
+  /** What the evaluation saw of entity and session. */
+  readonly view: ContextView;
   readonly follows: Follows | undefined;
 }
 
@@ -39,6 +44,28 @@ export interface Conclusion {
   readonly approval: Approval | undefined;
   /** What a permit for this conclusion is bound to. */
   readonly bindingDigest: Digest;
+  /** What the store charged, or would not charge (settle-decision.ts). */
+  readonly limits?: readonly LimitReport[];
+  readonly lock?: LockReport;
+  /** Registered with the store, in the step that charged. */
+  readonly permit?: PermitPlan;
+}
+
+/** A limit as it is answered. */
+export interface LimitReport {
+  readonly key: string;
+  readonly limit: number;
+  readonly used: number;
+  readonly remaining: number;
+  readonly window_seconds: number;
+  readonly resets_at: string;
+}
+
+export interface LockReport {
+  readonly key: string;
+  /** Grows with every holder: what is behind the lock refuses a smaller one than it has seen. */
+  readonly fence: number;
+  readonly expires_at: string;
 }
 
 export interface Follows {
@@ -51,7 +78,12 @@ export function evaluateProposal(
   gate: GateContext,
   request: DecideRequest,
   policy: LoadedPolicy | undefined,
-  given: { readonly approvalText: string; readonly decidedAt: Date; readonly instead?: ApprovalSubject },
+  given: {
+    readonly approvalText: string;
+    readonly decidedAt: Date;
+    readonly view: ContextView;
+    readonly instead?: ApprovalSubject;
+  },
 ): Evaluation {
   const { proposal, caller } = request;
   const edited = given.instead === undefined ? undefined : canonicalData(given.instead.arguments);
@@ -60,9 +92,16 @@ export function evaluateProposal(
     action: proposal.action,
     arguments: given.instead?.arguments ?? proposal.arguments,
     texts: edited === undefined ? proposal.texts : { ...proposal.texts, arguments: edited },
+    entityText: given.view.entity?.text,
+    sessionText: given.view.session?.text,
     approvalText: given.approvalText,
     time: given.decidedAt.toISOString(),
   });
+}
+
+export function viewSubject({ proposal, caller }: DecideRequest): ViewSubject {
+  const { action, actor, entity, context } = proposal;
+  return { tenant: caller.tenant, action, actor, entity, context };
 }
 
 export function modeOf(gate: GateContext, request: DecideRequest, evaluation: Evaluation): Mode {
@@ -71,8 +110,10 @@ export function modeOf(gate: GateContext, request: DecideRequest, evaluation: Ev
 }
 
 export function modeNow(gate: GateContext, request: DecideRequest): Mode {
-  const given = { approvalText: "null", decidedAt: gate.clock.now() };
-  return modeOf(gate, request, evaluateProposal(gate, request, gate.policy.status().active, given));
+  const policy = gate.policy.status().active;
+  const view = gate.views.peek(policy, viewSubject(request));
+  const given = { approvalText: "null", decidedAt: gate.clock.now(), view };
+  return modeOf(gate, request, evaluateProposal(gate, request, policy, given));
 }
 
 /** What policy alone says. Observe mode ends here: approvals are not opened, looked up or used in it. */
@@ -105,6 +146,24 @@ export async function conclude(gate: GateContext, about: About): Promise<Conclus
     throw new NotFoundError("approval_not_found", `No approval ${JSON.stringify(named)}`, { pointer: "/approval_id" });
   }
   if (evaluation.verdict !== "escalate") return byPolicy(request, evaluation);
+  return concludeEscalation(gate, about, { named, approval });
+}
+
+/** Policy would allow it, and a limit sends it to a human: the same way from here on. */
+export async function concludeExceeded(gate: GateContext, about: About, reason: Reason): Promise<Conclusion> {
+  const { evaluation, request } = about;
+  const named = request.proposal.approvalId ?? about.follows?.approvalId;
+  const approval = named === undefined ? undefined : await gate.store.readApproval(request.caller.tenant, named);
+  const escalated: Evaluation = { ...evaluation, verdict: "escalate", reasons: [reason, ...evaluation.reasons] };
+  return concludeEscalation(gate, { ...about, evaluation: escalated }, { named, approval });
+}
+
+async function concludeEscalation(
+  gate: GateContext,
+  about: About,
+  { named, approval }: { readonly named: string | undefined; readonly approval: Approval | undefined },
+): Promise<Conclusion> {
+  const { evaluation, request } = about;
   const binding = grantBinding(boundBy(request), evaluation);
   const scope = scopeOf(boundBy(request), evaluation);
   if (named === undefined) return concludeByScope(gate, about, { binding, scope });
@@ -134,8 +193,7 @@ async function concludeByScope(
     argumentDigest: evaluation.argumentDigest,
     rule: approvalRule(evaluation.result!, gate.options),
     subject: approvalSubject(about),
-    // The store counts by partition, and digests spread evenly.
-    pendingMax: Math.ceil(gate.options.pendingApprovalsMax / PARTITIONS),
+    pendingMax: gate.options.pendingApprovalsMax,
   });
   if (opened.kind === "full") {
     throw new UnavailableError("overloaded", "Too many approvals are pending", {
@@ -183,6 +241,7 @@ function concludeGranted(gate: GateContext, about: About, approval: Approval): C
   const evaluation = evaluateProposal(gate, request, about.policy, {
     approvalText: grantText(approval),
     decidedAt: about.decidedAt,
+    view: about.view,
     ...(isEnvelope ? {} : { instead: approval.subject }),
   });
   const marked = markEdit(evaluation, about.evaluation);
@@ -216,7 +275,7 @@ function grantedBy(approval: Approval): string {
   return `Granted by ${[...granters(approval.reviews)].join(", ")}`;
 }
 
-function denied(about: About, code: string, message: string, approval: Approval | undefined): Conclusion {
+export function denied(about: About, code: string, message: string, approval: Approval | undefined): Conclusion {
   const base = byPolicy(about.request, about.evaluation);
   return { ...base, outcome: "deny", reasons: [{ code, message }, ...about.evaluation.reasons], approval };
 }

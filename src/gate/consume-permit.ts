@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import type { Caller } from "../core/caller.ts";
 import { actorText, entityText } from "../core/compose.ts";
+import type { EntityState } from "../core/context.ts";
 import { sha256Digest } from "../core/digest.ts";
 import { HoldpointError, PermitError, UnavailableError } from "../core/errors.ts";
 import {
@@ -17,7 +18,7 @@ import {
   permitClaimsSchema,
   type RealAction,
 } from "../core/permit.ts";
-import type { ConsumePermitResult } from "../core/ports.ts";
+import type { ConsumePermit, ConsumePermitResult } from "../core/ports.ts";
 import type { JsonObject, Mode } from "../core/types.ts";
 import { approvalRule, exactBinding, grantBinding, grantText, satisfies } from "./bind.ts";
 import { acceptsArguments } from "./envelope.ts";
@@ -26,7 +27,7 @@ import type { PermitSubject } from "./issue-permit.ts";
 import { configuredMode, effectiveMode } from "./options.ts";
 import type { GateContext } from "./ports.ts";
 import { consumptionKey, factEntry } from "./record.ts";
-import { recordTransition } from "./record-approval.ts";
+import { recordTransition } from "./record-transition.ts";
 import { subjectTexts } from "./subject-texts.ts";
 
 export interface UsePermitRequest {
@@ -142,8 +143,23 @@ async function checkPermit(gate: GateContext, request: UsePermitRequest): Promis
   const { tenant } = request.caller;
   checkClaims(claims, request.real, { nowSeconds, tenant, audiences: audiencesOf(request) });
   checkEnvelope(claims, request.real.arguments);
+  await checkFreezes(gate, request, claims);
   await checkLineage(gate, request, claims);
   return claims;
+}
+
+/** Whose the lock is only the store knows, and says where the permit is used; that its time is over can be seen. */
+function checkLock(gate: GateContext, { jti, lock }: PermitClaims): void {
+  if (lock === undefined || Date.parse(lock.expires_at) > gate.clock.now().getTime()) return;
+  throw new PermitError("lock_lost", `Cannot use permit "${jti}": its lock ended at ${lock.expires_at}`);
+}
+
+async function checkFreezes(gate: GateContext, { caller }: UsePermitRequest, claims: PermitClaims): Promise<void> {
+  const { action, entity, sub, on_behalf_of } = claims;
+  const actor = on_behalf_of === null ? { id: sub } : { id: sub, on_behalf_of };
+  const freeze = await gate.freezes.find({ caller, action, actor, entity });
+  if (freeze === undefined) return;
+  throw new PermitError("frozen", `Cannot use permit "${claims.jti}": frozen (${freeze.id}): ${freeze.reason}`);
 }
 
 async function readClaims(gate: GateContext, token: string): Promise<PermitClaims> {
@@ -189,11 +205,14 @@ async function checkLineage(gate: GateContext, request: UsePermitRequest, claims
   const record = await gate.store.readPermit(tenant, claims.jti);
   if (record === undefined) throw unknownPermit(claims);
   const subject = JSON.parse(record.subjectText) as PermitSubject;
+  const view = await gate.views.read(policy, { ...subject, tenant });
   const evaluation = evaluate(policy, gate.results, {
     tenant,
     action: subject.action,
     arguments: request.real.arguments,
     texts: { ...subjectTexts(subject), arguments: request.real.argumentsText },
+    entityText: view.entity?.text,
+    sessionText: view.session?.text,
     approvalText: approval === undefined ? "null" : grantText(approval),
     time: gate.clock.now().toISOString(),
   });
@@ -226,7 +245,16 @@ async function requireUnused(gate: GateContext, claims: PermitClaims): Promise<n
     if (approval?.status === "exhausted") throw usedUp(claims);
     if (approval?.status !== "granted") throw revoked(claims, approval?.status ?? "absent");
   }
+  checkLock(gate, claims);
+  await checkVersion(gate, claims);
   return record.usesLeft;
+}
+
+async function checkVersion(gate: GateContext, claims: PermitClaims): Promise<void> {
+  const bound = boundEntity(claims);
+  if (bound === undefined) return;
+  const entity = await gate.store.readEntity(claims.tenant, bound.ref);
+  if ((entity?.version ?? 0) !== bound.version) throw stateChanged(claims, entity);
 }
 
 /** What this sidecar recorded as used stays used, whatever a store that lost its last writes says (failover, restore). */
@@ -246,6 +274,7 @@ async function spend(gate: GateContext, request: UsePermitRequest, claims: Permi
     action: claims.action,
     decisionId: decision_id,
     traceId: trace_id,
+    entity: boundEntity(claims),
   });
   if (result.kind !== "consumed") throw refusalOf(claims, result);
   await recordTransition(gate, {
@@ -272,6 +301,10 @@ async function spend(gate: GateContext, request: UsePermitRequest, claims: Permi
   return { claims, usesLeft: result.usesLeft, executionId: result.executionId };
 }
 
+function boundEntity({ entity, entity_version }: PermitClaims): ConsumePermit["entity"] {
+  return entity === null || entity_version === undefined ? undefined : { ref: entity, version: entity_version };
+}
+
 function refusalOf(claims: PermitClaims, result: Exclude<ConsumePermitResult, { kind: "consumed" }>): PermitError {
   switch (result.kind) {
     case "already_consumed":
@@ -280,9 +313,21 @@ function refusalOf(claims: PermitClaims, result: Exclude<ConsumePermitResult, { 
       return new PermitError("expired", `Cannot use permit "${claims.jti}": it expired by the store's clock`);
     case "approval_revoked":
       return result.status === "exhausted" ? usedUp(claims) : revoked(claims, result.status);
+    case "state_changed":
+      return stateChanged(claims, result.entity);
+    case "lock_lost":
+      return new PermitError("lock_lost", `Cannot use permit "${claims.jti}": its lock is not its own any more`);
     case "unknown_permit":
       return unknownPermit(claims);
   }
+}
+
+function stateChanged(claims: PermitClaims, entity: EntityState | undefined): PermitError {
+  return new PermitError(
+    "state_changed",
+    `Cannot use permit "${claims.jti}": its entity changed since the decision; propose the action again`,
+    { facts: { current_state: entity?.state ?? "", current_version: entity?.version ?? 0 } },
+  );
 }
 
 function alreadyConsumed(claims: PermitClaims): PermitError {

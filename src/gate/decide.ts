@@ -4,29 +4,41 @@
  * Order of effects, and what a crash right after each step leaves behind:
  *   1. evaluate                nothing
  *   2. open or find approval   a pending approval nobody was told of; the same proposal finds it again
- *   3. register the permit     a permit that nobody holds: its signature was not made
+ *   3. settle or register      limits, a lock, a permit that nobody holds: they come back when the permit expires
  *   4. append to the ledger    a recorded decision nobody was told of; the same proposal id answers it
  *   5. sign and answer
  * INVARIANT (recorded): nothing is answered before step 4 is durable, unless the mode is observe.
  */
 import { authorizeProposal } from "../core/caller.ts";
+import { entityText } from "../core/compose.ts";
+import type { Freeze } from "../core/context.ts";
 import { ConflictError, HoldpointError } from "../core/errors.ts";
 import type { PermitClaims } from "../core/permit.ts";
+import type { LoadedPolicy } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
-import type { Mode, Outcome } from "../core/types.ts";
+import type { EntityRef, Mode, Outcome } from "../core/types.ts";
 import {
+  type About,
+  type Conclusion,
   conclude,
   type DecideRequest,
+  denied,
   evaluateProposal,
   type Follows,
   modeNow,
   modeOf,
   unaltered,
+  viewSubject,
 } from "./conclude.ts";
+import { type ContextView, keepsSession } from "./context-view.ts";
+import type { Freezable } from "./freezes.ts";
+import { observeLimits, viewWhileObserving, withinObserving } from "./observe-context.ts";
+import { configuredMode } from "./options.ts";
 import type { GateContext } from "./ports.ts";
 import { proposalKey } from "./record.ts";
 import { type DecisionAnswer, recordDecision, withPermit } from "./record-decision.ts";
+import { type Settlement, settleConclusion } from "./settle-decision.ts";
 
 /**
  * @throws InvalidRequestError forbidden; ConflictError proposal_conflict; NotFoundError approval_not_found;
@@ -47,6 +59,29 @@ async function decideOrFail(gate: GateContext, request: DecideRequest): Promise<
   return recorded === undefined ? decideAnew(gate, request, undefined) : decideAgain(gate, request, recorded.text);
 }
 
+/**
+ * What changed around a recorded decision so that it is no answer any more: a freeze that came or went, or the entity
+ * whose version its permit is bound to. Undefined where it still stands.
+ */
+async function whyOutdated(
+  gate: GateContext,
+  request: DecideRequest,
+  recorded: RecordedDecision,
+): Promise<string | undefined> {
+  const wasFrozen = recorded.firstReason === "frozen";
+  if (recorded.outcome === "deny" && !wasFrozen) return undefined;
+  const freeze = await gate.freezes.find(freezable(request));
+  if (freeze !== undefined) return wasFrozen ? undefined : `frozen:${freeze.id}`;
+  if (wasFrozen) return "lifted";
+  const bound = recorded.permit?.entity_version;
+  if (bound === undefined || request.proposal.entity === null) return undefined;
+  const entity = await gate.store.readEntity(request.caller.tenant, request.proposal.entity);
+  const version = entity?.version ?? 0;
+  // One that was used stays the answer to its proposal: what changed may be what it did.
+  const isOver = version !== bound && (await gate.store.cancelPermit(request.caller.tenant, recorded.permit!.jti));
+  return isOver ? `version:${version}` : undefined;
+}
+
 interface RecordedDecision {
   readonly entry: Reading;
   readonly decision: Reading;
@@ -55,6 +90,8 @@ interface RecordedDecision {
   readonly outcome: Outcome;
   readonly mode: Mode;
   readonly permit: PermitClaims | undefined;
+  /** Code of its first reason. */
+  readonly firstReason: string | undefined;
 }
 
 async function decideAgain(gate: GateContext, request: DecideRequest, entryText: string): Promise<DecisionAnswer> {
@@ -64,6 +101,10 @@ async function decideAgain(gate: GateContext, request: DecideRequest, entryText:
   // What observing let through is no answer while enforcing, nor the other way round.
   if (mode !== recorded.mode) {
     return decideAnew(gate, request, { approvalId: undefined, after: `${recorded.decisionId}:${mode}` });
+  }
+  const outdated = mode === "enforce" ? await whyOutdated(gate, request, recorded) : undefined;
+  if (outdated !== undefined) {
+    return decideAnew(gate, request, { approvalId: recorded.approvalId, after: `${recorded.decisionId}:${outdated}` });
   }
   if (recorded.approvalId === undefined) return repeat(gate, recorded);
   if (recorded.outcome === "escalate") {
@@ -90,6 +131,7 @@ function readRecorded(entryText: string): RecordedDecision {
     outcome: Outcome;
     mode: Mode;
     approval?: { id: string };
+    reasons: readonly { readonly code: string }[];
   };
   return {
     entry,
@@ -98,6 +140,7 @@ function readRecorded(entryText: string): RecordedDecision {
     approvalId: value.approval?.id,
     outcome: value.outcome,
     mode: value.mode,
+    firstReason: value.reasons[0]?.code,
     permit: entry.members!.get("permit")?.value as unknown as PermitClaims | undefined,
   };
 }
@@ -116,7 +159,7 @@ function requireSameContent(proposal: Proposal, recorded: RecordedDecision): voi
     action.name === proposal.action &&
     argumentsText === proposedText &&
     input.get("actor")!.canonical === proposal.texts.actor &&
-    input.get("entity")!.canonical === proposal.texts.entity &&
+    entityText(input.get("entity")!.value as EntityRef | null) === entityText(proposal.entity) &&
     input.get("context")!.canonical === proposal.texts.context &&
     members.has("permit_requested") === proposal.wantsPermit;
   if (isSame) return;
@@ -133,6 +176,14 @@ async function repeat(gate: GateContext, recorded: RecordedDecision): Promise<De
   return { text: await withPermit(gate, decision.canonical, permit, mode), outcome, mode };
 }
 
+/** How often entity or session may change under a decision before it is given up. */
+const CONTEXT_ROUNDS_MAX = 16;
+
+interface Decided extends About {
+  readonly conclusion: Conclusion;
+  readonly mode: Mode;
+}
+
 async function decideAnew(
   gate: GateContext,
   request: DecideRequest,
@@ -140,15 +191,19 @@ async function decideAnew(
 ): Promise<DecisionAnswer> {
   const startedAt = performance.now();
   const { caller, proposal } = request;
-  const policy = gate.policy.status().active;
   const decidedAt = gate.clock.now();
-  const evaluation = evaluateProposal(gate, request, policy, { approvalText: "null", decidedAt });
-  const evaluationSeconds = (performance.now() - startedAt) / 1000;
-  const mode = modeOf(gate, request, evaluation);
+  const policy = gate.policy.status().active;
   const decisionId = `dec_${gate.randomness.ulid()}`;
-  const about = { decisionId, request, policy, decidedAt, evaluation, follows };
-  const conclusion = mode === "observe" ? unaltered(request, evaluation) : await conclude(gate, about);
-  const answer = await recordDecision(gate, { ...about, conclusion, mode });
+  let evaluationSeconds = 0;
+  const aboutIn = (view: ContextView): About => {
+    const evaluatedAt = performance.now();
+    const evaluation = evaluateProposal(gate, request, policy, { approvalText: "null", decidedAt, view });
+    evaluationSeconds += (performance.now() - evaluatedAt) / 1000;
+    return { decisionId, request, policy, decidedAt, evaluation, view, follows };
+  };
+  const decided = await inTurn(gate, { request, policy }, () => decideInContext(gate, { request, policy }, aboutIn));
+  const answer = await recordDecision(gate, decided);
+  const { conclusion, mode } = decided;
   gate.observer.decided({
     tenant: caller.tenant,
     action: proposal.action,
@@ -159,4 +214,73 @@ async function decideAnew(
     evaluationSeconds,
   });
   return "recordedAt" in answer ? decideAgain(gate, request, gate.ledger.read(answer.recordedAt)!) : answer;
+}
+
+/** Decisions of one session follow one another here, instead of making one another start again. */
+async function inTurn<T>(
+  gate: GateContext,
+  { request, policy }: { readonly request: DecideRequest; readonly policy: LoadedPolicy | undefined },
+  decideNow: () => Promise<T>,
+): Promise<T> {
+  const { action, context, actor } = request.proposal;
+  if (policy === undefined || context.session === undefined || !keepsSession(policy, action)) return decideNow();
+  const end = await gate.turns.take(JSON.stringify([request.caller.tenant, actor.id, context.session]));
+  try {
+    return await decideNow();
+  } finally {
+    end();
+  }
+}
+
+/** Evaluated on what is remembered, confirmed by the store, and evaluated again where that was not so any more. */
+async function decideInContext(
+  gate: GateContext,
+  { request, policy }: { readonly request: DecideRequest; readonly policy: LoadedPolicy | undefined },
+  aboutIn: (view: ContextView) => About,
+): Promise<Decided> {
+  const opening = gate.views.open(policy, viewSubject(request));
+  const isObserved = configuredMode(gate.options, request.caller.tenant, request.proposal.action) === "observe";
+  const opened = isObserved ? viewWhileObserving(gate, opening) : opening;
+  let about = aboutIn(opened instanceof Promise ? await opened : opened);
+  const mode = modeOf(gate, request, about.evaluation);
+  if (mode === "observe") return { ...about, mode, conclusion: await observe(gate, about) };
+  for (let round = 0; round < CONTEXT_ROUNDS_MAX; round += 1) {
+    const settlement = await enforce(gate, about);
+    if (settlement.kind === "settled") return { ...about, mode, conclusion: settlement.conclusion };
+    about = aboutIn(settlement.view);
+  }
+  const message = `Entity or session changed ${CONTEXT_ROUNDS_MAX} times while this was decided`;
+  return { ...about, mode, conclusion: denied(about, "context_unstable", message, undefined) };
+}
+
+async function enforce(gate: GateContext, about: About): Promise<Settlement> {
+  // What policy denies needs nobody to stop it.
+  const finding = about.evaluation.verdict === "deny" ? undefined : gate.freezes.find(freezable(about.request));
+  const freeze = finding instanceof Promise ? await finding : finding;
+  if (freeze !== undefined) return settleConclusion(gate, about, frozen(about, freeze));
+  // Before people are asked, what they are asked about is known to be so.
+  if (about.evaluation.verdict === "escalate" && !about.view.isFresh) {
+    return { kind: "stale", view: await gate.views.read(about.policy, viewSubject(about.request)) };
+  }
+  return settleConclusion(gate, about, await conclude(gate, about));
+}
+
+async function observe(gate: GateContext, about: About): Promise<Conclusion> {
+  const { request, evaluation } = about;
+  const finding = gate.freezes.find(freezable(request));
+  const freeze =
+    finding instanceof Promise ? await withinObserving(gate, "read what is frozen", finding, undefined) : finding;
+  if (freeze === undefined) return observeLimits(gate, about, unaltered(request, evaluation));
+  return { ...unaltered(request, evaluation), outcome: "deny", reasons: frozen(about, freeze).reasons };
+}
+
+function freezable({ caller, proposal }: DecideRequest): Freezable {
+  const { action, actor, entity } = proposal;
+  return { caller, action, actor, entity };
+}
+
+function frozen(about: About, freeze: Freeze): Conclusion {
+  const what =
+    freeze.kind === "tenant" ? "Everything of this tenant" : `${freeze.kind} ${JSON.stringify(freeze.subject)}`;
+  return denied(about, "frozen", `${what} is frozen (${freeze.id}): ${freeze.reason}`, undefined);
 }

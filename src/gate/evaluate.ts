@@ -18,6 +18,10 @@ export interface EvaluationRequest {
   readonly action: string;
   readonly arguments: JsonObject;
   readonly texts: ProposalTexts;
+  /** Canonical text of `input.entity`, where more is known of it than the proposal says. */
+  readonly entityText?: string | undefined;
+  /** Canonical text of `input.session`; "null" where nothing is said. */
+  readonly sessionText?: string | undefined;
   /** Canonical text of `input.approval`: "null", or the grant that this decision may rest on. */
   readonly approvalText: string;
   readonly time: string;
@@ -94,8 +98,8 @@ function inputOf(request: EvaluationRequest, argumentsText: string): string {
     actor: texts.actor,
     approval: request.approvalText,
     context: texts.context,
-    entity: texts.entity,
-    session: "null",
+    entity: request.entityText ?? texts.entity,
+    session: request.sessionText ?? "null",
     tenant: request.tenant,
     time: request.time,
   });

@@ -1,21 +1,31 @@
 /** The use cases behind one door. Edges translate a protocol into one of these calls and back; they decide nothing. */
 import type { Caller } from "../core/caller.ts";
 import { mayActAs } from "../core/caller.ts";
+import type { Freeze } from "../core/context.ts";
 import { NotFoundError } from "../core/errors.ts";
 import type { Approval, ApprovalPage, ApprovalStatus, Execution } from "../core/ports.ts";
-import type { Mode, Tenant } from "../core/types.ts";
+import type { EntityRef, Mode, Tenant } from "../core/types.ts";
 import type { DecideRequest } from "./conclude.ts";
 import { consumePermit, type PermitAnswer, type UsePermitRequest, verifyPermit } from "./consume-permit.ts";
+import { ContextViews } from "./context-view.ts";
 import { decide } from "./decide.ts";
+import { type ExecuteActionAnswer, type ExecuteActionRequest, executeAction } from "./execute.ts";
+import { type FreezeRequest, freeze, type LiftRequest, liftFreeze } from "./freeze.ts";
+import { FreezeWatch } from "./freezes.ts";
+import { type IngestAnswer, type IngestRequest, ingestEvent } from "./ingest-event.ts";
 import { createObservationReader, type ObservationPage, type ObservationRequest } from "./list-observations.ts";
 import { GATE_DEFAULTS, type GateOptions, type ModeOptions, strictestMode } from "./options.ts";
 import type { GateContext, GatePorts } from "./ports.ts";
+import { createRebuilder, type EntityAnswer, type ReadEntityRequest, type Rebuild, readEntity } from "./read-entity.ts";
 import { factEntry } from "./record.ts";
 import type { DecisionAnswer } from "./record-decision.ts";
-import { type ReportRequest, reportExecution } from "./report-execution.ts";
+import { type ReportRequest, type ResolveRequest, reportExecution, resolveExecution } from "./report-execution.ts";
 import { createResultCache } from "./result-cache.ts";
 import { type ReviewRequest, review } from "./review.ts";
+import { type StateAt, stateAt } from "./state-at.ts";
 import { sweep } from "./sweep.ts";
+import { createTimelineReader, type TimelinePage, type TimelineRequest } from "./timeline.ts";
+import { Turns } from "./turns.ts";
 
 export interface Gate {
   decide(request: DecideRequest): Promise<DecisionAnswer>;
@@ -35,6 +45,18 @@ export interface Gate {
   verifyPermit(request: UsePermitRequest): Promise<PermitAnswer>;
   consumePermit(request: UsePermitRequest): Promise<PermitAnswer>;
   reportExecution(request: ReportRequest): Promise<Execution>;
+  resolveExecution(request: ResolveRequest): Promise<Execution>;
+  executeAction(request: ExecuteActionRequest): Promise<ExecuteActionAnswer>;
+  /** Where the entity stood when this was decided here, and where the action is allowed. */
+  stateAt(tenant: Tenant, decisionId: string, action: string): StateAt;
+  ingestEvent(request: IngestRequest): Promise<IngestAnswer>;
+  readEntity(request: ReadEntityRequest): Promise<EntityAnswer>;
+  /** @param isFull also where there are more events than `rebuildEventsMax` */
+  rebuildEntity(tenant: Tenant, ref: EntityRef, isFull: boolean): Promise<Rebuild>;
+  readTimeline(request: TimelineRequest): Promise<TimelinePage>;
+  freeze(request: FreezeRequest): Promise<Freeze>;
+  liftFreeze(request: LiftRequest): Promise<Freeze>;
+  listFreezes(tenant: Tenant): Promise<readonly Freeze[]>;
   listUnknownExecutions(
     tenant: Tenant,
     limit: number,
@@ -51,7 +73,16 @@ export interface Gate {
 }
 
 export function createGate(ports: GatePorts, options: Partial<GateOptions> = {}): Gate {
-  const gate: GateContext = { ...ports, options: { ...GATE_DEFAULTS, ...options }, results: createResultCache() };
+  const complete = { ...GATE_DEFAULTS, ...options };
+  const gate: GateContext = {
+    ...ports,
+    options: complete,
+    results: createResultCache(),
+    views: new ContextViews(ports.store),
+    freezes: new FreezeWatch(ports.store, complete.freezeAgeMaxMs),
+    turns: new Turns(),
+  };
+  const rebuildEntity = createRebuilder(gate);
   return {
     decide: (request) => decide(gate, request),
     review: (request) => review(gate, request),
@@ -72,6 +103,20 @@ export function createGate(ports: GatePorts, options: Partial<GateOptions> = {})
     verifyPermit: (request) => verifyPermit(gate, request),
     consumePermit: (request) => consumePermit(gate, request),
     reportExecution: (request) => reportExecution(gate, request),
+    resolveExecution: (request) => resolveExecution(gate, request),
+    executeAction: (request) => executeAction(gate, request),
+    stateAt: (tenant, decisionId, action) => stateAt(gate, { tenant, decisionId, action }),
+    ingestEvent: (request) => ingestEvent(gate, request),
+    readEntity: (request) => readEntity(gate, request),
+    rebuildEntity,
+    readTimeline: createTimelineReader({
+      ledger: gate.ledger,
+      index: gate.index,
+      rebuild: (tenant, ref) => rebuildEntity(tenant, ref, false),
+    }),
+    freeze: (request) => freeze(gate, request),
+    liftFreeze: (request) => liftFreeze(gate, request),
+    listFreezes: (tenant) => gate.store.readFreezes(tenant),
     listUnknownExecutions: (tenant, limit, cursor) => gate.store.listUnknownExecutions(tenant, limit, cursor),
     recordEvent: async (kind, data, tenant = "") => {
       const time = gate.clock.now().toISOString();

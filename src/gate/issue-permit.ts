@@ -1,8 +1,8 @@
-/** A permit for one allowed decision: claims first, so that the record can hold them; then the store; then the signature. */
+/** A permit for one allowed decision: planned first, then with the store, then in the record, and signed last. */
 
 import { canonicalData, sha256Digest } from "../core/digest.ts";
 import { ConflictError } from "../core/errors.ts";
-import { partitionOfId, partitionOfUnique, permitIdIn } from "../core/partition.ts";
+import { CONTEXT_PARTITION, partitionOfId, partitionOfUnique, permitIdIn } from "../core/partition.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Approval } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
@@ -22,6 +22,8 @@ export interface PermitRequest {
   readonly decidedAt: Date;
   /** What this decision follows, where the same proposal was decided before. */
   readonly after: string | undefined;
+  /** Whether it rests on the tenant's context: then it lies where that lies. */
+  readonly isContextual: boolean;
 }
 
 /** What consumption needs to decide the same proposal again under a newer policy. */
@@ -33,41 +35,23 @@ export interface PermitSubject {
   readonly context: JsonObject;
 }
 
-export function permitClaims(gate: GateContext, request: PermitRequest): PermitClaims {
-  const { proposal, evaluation, approval } = request;
-  const asked = evaluation.result?.permit;
-  const unique = approval === undefined ? proposalUnique(request) : gate.randomness.ulid();
-  const partition = approval === undefined ? partitionOfUnique(unique) : partitionOfId(approval.id)!;
-  const issuedAt = Math.floor(request.decidedAt.getTime() / 1000);
-  const envelope = approval === undefined ? undefined : evaluation.result?.approval?.envelope;
-  return {
-    iss: gate.options.issuer,
-    aud: asked?.audience ?? gate.options.permitAudience,
-    sub: proposal.actor.id,
-    jti: permitIdIn(partition, unique),
-    iat: issuedAt,
-    nbf: issuedAt,
-    exp: issuedAt + (asked?.ttl_seconds ?? gate.options.permitTtlSeconds),
-    tenant: request.tenant,
-    action: proposal.action,
-    entity: proposal.entity,
-    on_behalf_of: proposal.actor.on_behalf_of ?? null,
-    binding_digest: request.bindingDigest,
-    argument_digest: envelope === undefined ? evaluation.argumentDigest : null,
-    ...(envelope === undefined ? {} : { envelope: envelope.schema }),
-    lineage: {
-      decision_id: request.decisionId,
-      approval_id: approval?.id ?? null,
-      policy_digest: request.policyDigest,
-      trace_id: request.traceId,
-    },
-    uses: envelope === undefined ? 1 : approval!.usesLeft,
-  };
+/** What the store is told of a permit. */
+export interface PermitPlan {
+  readonly jti: string;
+  readonly approvalId: string | undefined;
+  readonly uses: number;
+  /** Seconds since the epoch. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  readonly subjectText: string;
 }
 
-/** After this the permit can be consumed by whoever holds its signature, which nobody does yet. */
-export async function registerPermit(gate: GateContext, request: PermitRequest, claims: PermitClaims): Promise<void> {
-  const { proposal, evaluation } = request;
+export function planPermit(gate: GateContext, request: PermitRequest): PermitPlan {
+  const { proposal, evaluation, approval } = request;
+  const unique = approval === undefined ? proposalUnique(request) : gate.randomness.ulid();
+  const spread = request.isContextual ? CONTEXT_PARTITION : partitionOfUnique(unique);
+  const partition = approval === undefined ? spread : partitionOfId(approval.id)!;
+  const issuedAt = Math.floor(request.decidedAt.getTime() / 1000);
   const subject: PermitSubject = {
     action: proposal.action,
     arguments: evaluation.arguments,
@@ -75,18 +59,77 @@ export async function registerPermit(gate: GateContext, request: PermitRequest, 
     entity: proposal.entity,
     context: proposal.context,
   };
-  const isNew = await gate.store.issuePermit({
-    jti: claims.jti,
-    tenant: request.tenant,
-    approvalId: request.approval?.id,
-    uses: claims.uses,
-    expiresAtMs: claims.exp * 1000,
+  return {
+    jti: permitIdIn(partition, unique),
+    approvalId: approval?.id,
+    uses: envelopeOf(request) === undefined ? 1 : approval!.usesLeft,
+    issuedAt,
+    expiresAt: issuedAt + (evaluation.result?.permit?.ttl_seconds ?? gate.options.permitTtlSeconds),
     subjectText: canonicalData(subject),
+  };
+}
+
+function envelopeOf({ approval, evaluation }: PermitRequest) {
+  return approval === undefined ? undefined : evaluation.result?.approval?.envelope;
+}
+
+/** What a permit says besides: the version it is bound to, the lock it holds. */
+export type PermitExtras = Pick<PermitClaims, "entity_version" | "lock">;
+
+export function permitClaims(
+  gate: GateContext,
+  request: PermitRequest,
+  plan: PermitPlan,
+  extras: PermitExtras,
+): PermitClaims {
+  const { proposal, evaluation, approval } = request;
+  const envelope = envelopeOf(request);
+  return {
+    iss: gate.options.issuer,
+    aud: evaluation.result?.permit?.audience ?? gate.options.permitAudience,
+    sub: proposal.actor.id,
+    jti: plan.jti,
+    iat: plan.issuedAt,
+    nbf: plan.issuedAt,
+    exp: plan.expiresAt,
+    tenant: request.tenant,
+    action: proposal.action,
+    entity: proposal.entity,
+    on_behalf_of: proposal.actor.on_behalf_of ?? null,
+    binding_digest: request.bindingDigest,
+    argument_digest: envelope === undefined ? evaluation.argumentDigest : null,
+    ...(envelope === undefined ? {} : { envelope: envelope.schema }),
+    ...extras,
+    lineage: {
+      decision_id: request.decisionId,
+      approval_id: approval?.id ?? null,
+      policy_digest: request.policyDigest,
+      trace_id: request.traceId,
+    },
+    uses: plan.uses,
+  };
+}
+
+/** After this the permit can be consumed by whoever holds its signature, which nobody does yet. */
+export async function registerPermit(gate: GateContext, request: PermitRequest, plan: PermitPlan): Promise<void> {
+  const { jti, approvalId, uses, expiresAt, subjectText } = plan;
+  const { tenant } = request;
+  const isNew = await gate.store.issuePermit({
+    jti,
+    tenant,
+    approvalId,
+    uses,
+    expiresAtMs: expiresAt * 1000,
+    subjectText,
   });
   if (isNew) return;
   // The same proposal id came to two sidecars, or again after a crash: one permit id, so one use between them.
-  const known = await gate.store.readPermit(request.tenant, claims.jti);
-  if (known?.subjectText === canonicalData(subject)) return;
+  requireSameSubject(request.proposal, plan, (await gate.store.readPermit(tenant, jti))?.subjectText);
+}
+
+/** @throws ConflictError where another action was permitted under this proposal's id */
+export function requireSameSubject(proposal: Proposal, plan: PermitPlan, recorded: string | undefined): void {
+  if (recorded === plan.subjectText) return;
   throw new ConflictError(
     "proposal_conflict",
     `Proposal ${JSON.stringify(proposal.id)} was decided with other content`,

@@ -23,6 +23,14 @@ export interface GateOptions extends ModeOptions {
   readonly pendingApprovalsMax: number;
   /** What observe mode grants the ledger before it answers without it. */
   readonly observeRecordWaitMs: number;
+  /** Age past which a list of freezes is read again before anything is allowed by it. */
+  readonly freezeAgeMaxMs: number;
+  /** Records of a session that are kept one by one; its totals are over all of them. */
+  readonly sessionWindowMax: number;
+  /** Seconds after its last record that a session is kept. */
+  readonly sessionTtlSeconds: number;
+  /** Events up to which reading an entity replays them all to check its state. */
+  readonly rebuildEventsMax: number;
 }
 
 export const GATE_DEFAULTS: GateOptions = {
@@ -38,6 +46,10 @@ export const GATE_DEFAULTS: GateOptions = {
   requireBindingEcho: false,
   pendingApprovalsMax: 10_000,
   observeRecordWaitMs: 100,
+  freezeAgeMaxMs: 1_000,
+  sessionWindowMax: 32,
+  sessionTtlSeconds: 24 * 3600,
+  rebuildEventsMax: 10_000,
 };
 
 /** An action's own mode, else its tenant's, else everybody's; a tenant that is set to enforce enforces every action. */

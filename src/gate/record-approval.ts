@@ -1,8 +1,10 @@
 /** Transitions of the store as ledger entries: recorded at once by whoever caused them, or later by whoever finds them. */
+import type { EventRecord } from "../core/context.ts";
 import type { Approval, StoreFact } from "../core/ports.ts";
-import type { Tenant } from "../core/types.ts";
 import type { GateContext } from "./ports.ts";
-import { approvalView, factEntry } from "./record.ts";
+import { approvalView } from "./record.ts";
+import { recordEvent } from "./record-event.ts";
+import { recordTransition } from "./record-transition.ts";
 
 export type ApprovalFactKind = "approval_opened" | "approval_reviewed" | "approval_expired";
 
@@ -22,34 +24,13 @@ export async function recordApproval(
   });
 }
 
-export interface Transition {
-  readonly kind: string;
-  readonly tenant: Tenant;
-  readonly traceId: string;
-  readonly factId: string | undefined;
-  readonly data: object;
-  readonly keys?: readonly string[];
-}
-
-export async function recordTransition(gate: GateContext, transition: Transition): Promise<void> {
-  const { kind, tenant, traceId, factId, data, keys } = transition;
-  await gate.ledger.append(
-    factEntry({
-      kind,
-      tenant,
-      traceId,
-      time: gate.clock.now().toISOString(),
-      data: factId === undefined ? data : { ...data, fact_id: factId },
-      ...(keys === undefined ? {} : { keys }),
-      ...(factId === undefined ? {} : { uniqueKey: factKey(tenant, factId) }),
-    }),
-  );
-  // Not awaited: the entry is durable, and a fact that is not dropped is only recorded once more (and found a duplicate).
-  if (factId !== undefined) dropFact(gate, tenant, factId);
-}
-
 /** A fact that somebody left behind between the store's step and the ledger's: a crash, a full disk, a lost sidecar. */
 export async function recordLeftFact(gate: GateContext, fact: StoreFact): Promise<void> {
+  const { tenant, factId, payload } = fact;
+  if (fact.kind === "event_appended") {
+    const { event, sequence } = payload as unknown as { readonly event: EventRecord; readonly sequence: number };
+    return recordEvent(gate, { tenant, event, sequence, producer: null, factId });
+  }
   await recordTransition(gate, {
     kind: fact.kind,
     tenant: fact.tenant,
@@ -62,12 +43,4 @@ export async function recordLeftFact(gate: GateContext, fact: StoreFact): Promis
       payload: fact.payload,
     },
   });
-}
-
-const factKey = (tenant: Tenant, factId: string): string => `fact:${tenant}:${factId}`;
-
-function dropFact(gate: GateContext, tenant: Tenant, factId: string): void {
-  gate.store
-    .dropFacts(tenant, [factId])
-    .catch((error: Error) => gate.observer.failed({ what: "drop a recorded fact", error }));
 }

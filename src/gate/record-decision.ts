@@ -2,11 +2,11 @@
 import { sha256Digest } from "../core/digest.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Mode, Outcome } from "../core/types.ts";
-import type { About, Conclusion, DecideRequest } from "./conclude.ts";
-import type { Evaluation } from "./evaluate.ts";
-import { type PermitRequest, permitClaims, registerPermit, signPermit } from "./issue-permit.ts";
+import type { About, Conclusion } from "./conclude.ts";
+import { type PermitRequest, permitClaims, planPermit, registerPermit, signPermit } from "./issue-permit.ts";
 import type { GateContext } from "./ports.ts";
 import { decisionEntry, decisionText } from "./record.ts";
+import { bindsVersion, isPermitAskedFor, permitRequest } from "./settle-decision.ts";
 
 export interface DecisionAnswer {
   /** The decision as JSON text, the permit included. */
@@ -45,15 +45,32 @@ export async function recordDecision(
     bindingDigest: conclusion.bindingDigest,
     inputHash: sha256Digest(evaluation.inputText),
     approval: conclusion.approval,
+    limits: conclusion.limits,
+    lock: conclusion.lock,
+    entityVersion: concluded.view.entity?.state.version,
     permit,
     credentialId: caller.credentialId,
     issuer: caller.issuer,
     isAuthenticated: caller.isAuthenticated,
   };
   const text = decisionText(facts);
-  const appended = await append(gate, mode, decisionEntry(facts, text, follows?.after));
-  if (appended?.kind === "duplicate") return { recordedAt: appended.index };
+  const appended = await append(gate, mode, decisionEntry(facts, text, follows?.after)).catch((error: Error) => {
+    giveBack(gate, concluded);
+    throw error;
+  });
+  if (appended?.kind === "duplicate") {
+    if (conclusion.approval?.status === "granted") giveBack(gate, concluded);
+    return { recordedAt: appended.index };
+  }
   return { text: await withPermit(gate, text, permit, mode), outcome, mode };
+}
+
+/** Nobody was told of it. Not awaited: what is not given back now comes back when the permit expires. */
+function giveBack(gate: GateContext, { request, conclusion }: Concluded): void {
+  if (conclusion.permit === undefined) return;
+  gate.store
+    .cancelPermit(request.caller.tenant, conclusion.permit.jti)
+    .catch((error: Error) => gate.observer.failed({ what: "give back a reservation", error }));
 }
 
 /** INVARIANT (transparent): in observe mode a ledger that fails or hangs is told to the observer, not to the caller. */
@@ -72,35 +89,33 @@ async function append(gate: GateContext, mode: Mode, draft: Parameters<GateConte
 }
 
 async function permitFor(gate: GateContext, concluded: Concluded): Promise<PermitClaims | undefined> {
-  const { decisionId, request, conclusion, mode, policy, decidedAt } = concluded;
-  const { evaluation, approval, outcome } = conclusion;
+  const { conclusion, mode, view } = concluded;
+  const { outcome } = conclusion;
   const isAllowed = mode === "observe" || outcome === "allow" || outcome === "compute";
-  const isAskedFor =
-    approval?.status === "granted" || evaluation.result?.permit?.required === true || request.proposal.wantsPermit;
-  if (!isAllowed || !isAskedFor) return undefined;
-  const permitRequest: PermitRequest = {
-    tenant: request.caller.tenant,
-    decisionId,
-    traceId: request.traceId,
-    proposal: request.proposal,
-    evaluation: mode === "observe" ? asProposed(request, evaluation) : evaluation,
-    bindingDigest: conclusion.bindingDigest,
-    // What policy did not allow is decided again where it is used: enforcing may have begun by then.
-    policyDigest: mode === "observe" && outcome !== "allow" ? null : (policy?.digest ?? null),
-    approval,
-    decidedAt,
-    after: concluded.follows?.after,
-  };
-  const claims = permitClaims(gate, permitRequest);
-  const registering = registerPermit(gate, permitRequest, claims);
+  if (!isAllowed || !isPermitAskedFor(concluded, conclusion)) return undefined;
+  const asked = permitRequest(concluded, conclusion, { isContextual: false });
+  const request = mode === "observe" ? asObserved(asked, concluded) : asked;
+  const plan = conclusion.permit ?? planPermit(gate, request);
+  const { lock, evaluation } = conclusion;
+  const claims = permitClaims(gate, request, plan, {
+    ...(mode === "enforce" && bindsVersion(evaluation.result, view)
+      ? { entity_version: view.entity!.state.version }
+      : {}),
+    ...(lock === undefined ? {} : { lock }),
+  });
+  if (conclusion.permit !== undefined) return claims;
+  const registering = registerPermit(gate, request, plan);
   if (mode === "enforce") await registering;
   else registering.catch((error: Error) => gate.observer.failed({ what: "register an observed permit", error }));
   return claims;
 }
 
-function asProposed(request: DecideRequest, evaluation: Evaluation): Evaluation {
+/** A permit of what was proposed. What policy did not allow is decided again where it is used: enforcing may have begun. */
+function asObserved(asked: PermitRequest, { request, conclusion, policy }: Concluded): PermitRequest {
+  const { evaluation, outcome } = conclusion;
   const { proposal } = request;
-  return { ...evaluation, arguments: proposal.arguments, argumentDigest: evaluation.originalArgumentDigest };
+  const proposed = { ...evaluation, arguments: proposal.arguments, argumentDigest: evaluation.originalArgumentDigest };
+  return { ...asked, evaluation: proposed, policyDigest: outcome === "allow" ? (policy?.digest ?? null) : null };
 }
 
 /** A decision's text ends in "}" and is never empty, so the permit is its last member. */

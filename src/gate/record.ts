@@ -7,10 +7,12 @@
  */
 import { objectText } from "../core/compose.ts";
 import { canonicalData } from "../core/digest.ts";
+import { consumptionKey, decisionKey } from "../core/entry-tags.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Approval, LedgerEntryDraft, LoadedPolicy } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
 import type { Digest, JsonObject, Mode, Outcome, Reason, Tenant } from "../core/types.ts";
+import type { LimitReport, LockReport } from "./conclude.ts";
 import type { Evaluation } from "./evaluate.ts";
 
 export const ENTRY_VERSION = 1;
@@ -31,6 +33,10 @@ export interface DecisionFacts {
   readonly bindingDigest: Digest;
   readonly inputHash: Digest;
   readonly approval: Approval | undefined;
+  readonly limits: readonly LimitReport[] | undefined;
+  readonly lock: LockReport | undefined;
+  /** The version of the entity that was decided on. */
+  readonly entityVersion: number | undefined;
   readonly permit: PermitClaims | undefined;
   readonly credentialId: string | undefined;
   /** Of the credential, where it is a JWT. */
@@ -54,7 +60,10 @@ export function decisionText(facts: DecisionFacts): string {
     ["decided_at", quoted(facts.decidedAt)],
     ["decision_id", quoted(facts.decisionId)],
     ["enforced", String(isEnforced)],
+    ["entity_version", facts.entityVersion === undefined ? undefined : String(facts.entityVersion)],
     ["input_hash", quoted(facts.inputHash)],
+    ["limits", facts.limits === undefined ? undefined : canonicalData(facts.limits)],
+    ["lock", facts.lock === undefined ? undefined : canonicalData(facts.lock)],
     ["mode", quoted(mode)],
     ["obligations", result?.obligationsText ?? "{}"],
     ["observed_argument_digest", !isEnforced && isRewritten ? quoted(evaluation.argumentDigest) : undefined],
@@ -72,8 +81,7 @@ export function decisionText(facts: DecisionFacts): string {
 }
 
 export const proposalKey = (tenant: Tenant, proposalId: string): string => `proposal:${tenant}:${proposalId}`;
-export const decisionKey = (tenant: Tenant, decisionId: string): string => `decision:${tenant}:${decisionId}`;
-export const consumptionKey = (tenant: Tenant, jti: string): string => `consumed:${tenant}:${jti}`;
+export { consumptionKey, decisionKey };
 
 /** @param after what this decision follows, where the same proposal was decided before: keeps racing follow-ups to one */
 export function decisionEntry(facts: DecisionFacts, decision: string, after: string | undefined): LedgerEntryDraft {
@@ -134,6 +142,10 @@ export function approvalView(approval: Approval): JsonObject {
       id: approval.id,
       status: approval.status,
       tenant: approval.tenant,
+      action_name: subject.action,
+      entity_id: subject.entity?.id,
+      reviewed_by: approval.reviews.at(-1)?.reviewer.id,
+      reviewed_at: approval.reviews.length === 0 ? undefined : isoTime(approval.reviews.at(-1)!.atMs),
       action: { name: subject.action, arguments: subject.arguments },
       actor: subject.actor,
       entity: subject.entity,

@@ -123,11 +123,15 @@ async function decideEdit(
 ): Promise<NonNullable<ReviewApproval["edit"]>> {
   const { subject } = approval;
   const bound = { ...subject, tenant: approval.tenant };
-  const evaluation = evaluate(gate.policy.status().active, gate.results, {
+  const policy = gate.policy.status().active;
+  const view = await gate.views.read(policy, bound);
+  const evaluation = evaluate(policy, gate.results, {
     tenant: approval.tenant,
     action: subject.action,
     arguments: edit.arguments,
     texts: { ...subjectTexts(subject), arguments: edit.text },
+    entityText: view.entity?.text,
+    sessionText: view.session?.text,
     approvalText: "null",
     time: gate.clock.now().toISOString(),
   });
@@ -155,7 +159,7 @@ async function decideEdit(
   return {
     bindingDigest: exactBinding(bound, edit.text),
     argumentDigest: evaluation.argumentDigest,
-    subject: { ...subject, arguments: edit.arguments, policyDigest: gate.policy.status().active!.digest },
+    subject: { ...subject, arguments: edit.arguments, policyDigest: policy!.digest },
   };
 }
 

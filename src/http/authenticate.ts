@@ -17,11 +17,20 @@ export interface Operator {
   readonly isAuthenticated: boolean;
 }
 
+/** Who does what neither proposes nor reviews: sends events, freezes, resolves. */
+export interface Holder {
+  readonly tenant: Tenant;
+  /** Undefined without authentication. */
+  readonly id: string | undefined;
+}
+
 export interface Authenticator {
   /** Who proposes and consumes. */
   caller(request: IncomingMessage): Caller | Promise<Caller>;
   /** Who reviews; undefined where authentication is off and the body must say. */
   reviewer(request: IncomingMessage): Promise<Reviewer | undefined>;
+  /** A credential of the admin port with this very scope. */
+  holder(request: IncomingMessage, scope: Scope): Promise<Holder>;
   /** Whose ledger, policy and approvals may be read: the tenant. */
   operator(request: IncomingMessage): Promise<Operator>;
   /** The same for a person with a browser, who may give the token as the password of HTTP Basic authentication. */
@@ -95,6 +104,11 @@ export function createAuthenticator(of: AuthenticatorOptions): Authenticator {
         : authorize(request, of.callers, ["decide"]).then(({ caller }) => caller),
     reviewer: async (request) =>
       isOpen(of.admins) ? undefined : (await authorize(request, of.admins, ["review"])).reviewer,
+    holder: async (request, scope) => {
+      if (isOpen(of.admins)) return { tenant: UNAUTHENTICATED_CALLER.tenant, id: undefined };
+      const { tenant, reviewer } = await authorize(request, of.admins, [scope]);
+      return { tenant, id: reviewer.id };
+    },
     operator: (request) => operate(request, false),
     visitor: (request) => operate(request, true),
     scraper: async (request) => {

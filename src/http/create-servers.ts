@@ -5,16 +5,22 @@ import { HoldpointError, InvalidRequestError, type NotFoundError } from "../core
 import type { Ledger } from "../core/ports.ts";
 import { approvalRoutes, ownApprovalRoutes } from "./approval-routes.ts";
 import { decisionRoutes } from "./decision-routes.ts";
+import { eventRoutes } from "./event-routes.ts";
 import { type HttpContext, traceIdOf } from "./exchange.ts";
 import { executionRoutes } from "./execution-routes.ts";
+import { freezeRoutes } from "./freeze-routes.ts";
 import { ledgerRoutes } from "./ledger-routes.ts";
 import { observationRoutes } from "./observation-routes.ts";
 import { commonRoutes, type Operations, operationRoutes } from "./operation-routes.ts";
 import { problemOf, sendProblem } from "./problem.ts";
 import { statusRoutes } from "./status-routes.ts";
+import { timelineRoutes } from "./timeline-routes.ts";
+import { webhookRoutes } from "./webhook-routes.ts";
 
 export interface ServerOptions {
   readonly connectionsMax: number;
+  /** Of other protocols that this port speaks. */
+  readonly routers: readonly Router[];
   /** A TCP listener without authentication, which trusts whoever is on this machine. */
   readonly isLocalOnly: boolean;
   /** A listener that others reach, too (probes, scrapes, reviewers): this machine's own may not take all its connections. */
@@ -30,10 +36,10 @@ const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADER_BYTES_MAX = 16 * 1024;
 
 /** Where a path's answers say what they mean for an action. */
-const DECISION_PATH = /^\/v1\/(decisions|permits|executions)(\/|$)/;
+const DECISION_PATH = /^\/v1\/(?:(?:decisions|permits|executions|proposals)(?:\/|$)|entities\/[^/]+\/actions\/)/;
 
 export function createDecisionServer(http: HttpContext, operations: Operations, options: ServerOptions): Server {
-  const app = createApp(http, [commonRoutes(operations, http.limits), ownApprovalRoutes(http)]);
+  const app = createApp(http, [commonRoutes(operations, http.limits), ownApprovalRoutes(http), ...options.routers]);
   return createListener(http, app, options);
 }
 
@@ -48,6 +54,11 @@ export function createAdminServer(
     approvalRoutes(http),
     observationRoutes(http),
     executionRoutes(http),
+    eventRoutes(http),
+    webhookRoutes(http),
+    freezeRoutes(http),
+    timelineRoutes(http),
+    ...options.routers,
     ledgerRoutes(http, options.ledger),
     statusRoutes(http, operations),
   ]);

@@ -2,8 +2,8 @@
 import type { Caller, Permitted, Reviewer } from "../core/caller.ts";
 import type { Tenant } from "../core/types.ts";
 
-/** decide: propose and consume. review: grant and deny. operate: read ledger, policy and metrics. */
-export type Scope = "decide" | "review" | "operate";
+/** decide: propose and consume. review: grant and deny. operate: read, freeze, resolve. ingest: send events. */
+export type Scope = "decide" | "review" | "operate" | "ingest";
 
 export interface Credential {
   readonly tenant: Tenant;

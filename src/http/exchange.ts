@@ -5,6 +5,7 @@ import type { Caller } from "../core/caller.ts";
 import { type ErrorCode, InvalidRequestError } from "../core/errors.ts";
 import type { ReadLimits } from "../core/read-json.ts";
 import { parseTraceparent } from "../core/trace.ts";
+import type { WebhookAdapter } from "../core/webhook-adapter.ts";
 import type { Gate } from "../gate/gate.ts";
 import type { Authenticator } from "./authenticate.ts";
 import type { PageSize } from "./request-schemas.ts";
@@ -18,6 +19,10 @@ export interface HttpContext {
   readonly gate: Gate;
   readonly authenticator: Authenticator;
   readonly limits: HttpLimits;
+  /** By the names under which their webhooks arrive. */
+  readonly adapters: ReadonlyMap<string, WebhookAdapter>;
+  /** The sidecar's clock. */
+  now(): Date;
   /** Aborts when the sidecar begins to shut down: whoever waits is answered with what is. */
   readonly draining: AbortSignal;
   /** Internal errors, for the log. */

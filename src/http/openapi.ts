@@ -4,7 +4,8 @@
  */
 import type { HttpLimits } from "./exchange.ts";
 import { describeSchemas, type JsonSchema, schemaRef } from "./openapi/components.ts";
-import { type Answer, type Content, HTML, OPERATIONS, type Operation, type Port, TAGS } from "./openapi/operations.ts";
+import { type Answer, type Content, HTML, type Operation, type Port, TAGS } from "./openapi/operation.ts";
+import { OPERATIONS } from "./openapi/operations.ts";
 import { describeParameters } from "./openapi/parameters.ts";
 import { STATUS } from "./problem.ts";
 
@@ -31,6 +32,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   409: "It was true once, or is true of something else",
   413: "Too large",
   415: "The body is not plain JSON by its headers",
+  422: "The domain, or a webhook adapter, does not know what to make of it",
   429: "Too many refused credentials",
   500: "Something is broken in the sidecar",
   503: "Something that is needed is out: try later",
@@ -93,7 +95,7 @@ const SECURITY_SCHEMES = {
     scheme: "bearer",
     description:
       "An API key, or a JWT of a configured issuer. Scopes: decide (propose, consume, report), review (grant, deny, " +
-      "cancel, read), operate (read)",
+      "cancel, read), operate (freeze, lift, resolve, read), ingest (send events)",
   },
   basic: {
     type: "http",
@@ -116,7 +118,7 @@ function describeOperation(operation: Operation): object {
     security: describeSecurity(operation),
     parameters: [...parameters, ...headers].map((name) => ({ $ref: `#/components/parameters/${name}` })),
     ...(body === undefined ? {} : { requestBody: describeBody(body) }),
-    responses: { ...describeAnswers(operation.answers), ...describeProblems(operation) },
+    responses: describeResponses(operation),
   };
 }
 
@@ -139,13 +141,23 @@ function describeBody({ schema, isRequired }: NonNullable<Operation["body"]>): o
   return { required: isRequired, content: describeContent({ type: "application/json", schema }) };
 }
 
-function describeAnswers(answers: Operation["answers"]): Record<string, object> {
+/** By status. One may stand both for an answer and for a problem: then the content type tells them apart. */
+function describeResponses(operation: Operation): Record<string, object> {
+  const { answers, problems } = operation;
+  const ofProblems = problems.map((code) => STATUS[code]);
+  const statuses = [...new Set([...Object.keys(answers).map(Number), ...ofProblems])].sort((a, b) => a - b);
   return Object.fromEntries(
-    Object.entries(answers).map(([status, { description, content }]: [string, Answer]) => [
-      status,
-      { description, ...(content === undefined ? {} : { content: describeContent(content) }) },
-    ]),
+    statuses.map((status) => {
+      const answer = answers[status];
+      if (answer === undefined) return [status, describeProblem(operation, status)];
+      return [status, describeAnswer(answer, ofProblems.includes(status) ? problemContent(operation, status) : {})];
+    }),
   );
+}
+
+function describeAnswer({ description, content }: Answer, problem: object): object {
+  if (content === undefined) return { description };
+  return { description, content: { ...describeContent(content), ...problem } };
 }
 
 function describeContent({ type, schema }: Content): object {
@@ -153,22 +165,20 @@ function describeContent({ type, schema }: Content): object {
   return { [type]: { schema: schemaRef(schema) } };
 }
 
-/** By status, each with the codes that can stand there. */
-function describeProblems(operation: Operation): Record<string, object> {
-  const statuses = [...new Set(operation.problems.map((code) => STATUS[code]))].sort((a, b) => a - b);
-  const others = statuses.filter((status) => operation.answers[status] === undefined);
-  return Object.fromEntries(others.map((status) => [status, describeProblem(operation, status)]));
-}
-
-function describeProblem({ problems, isPage }: Operation, status: number): object {
-  const codes = [...new Set(problems)].filter((code) => STATUS[code] === status);
-  const schema: JsonSchema = { ...schemaRef("Problem"), properties: { code: { enum: codes } } };
+function describeProblem(operation: Operation, status: number): object {
   const headers = PROBLEM_HEADERS[status];
   return {
     description: PROBLEMS[status],
     ...(headers === undefined ? {} : { headers }),
-    content: { "application/problem+json": { schema }, ...(isPage ? describeContent(HTML) : {}) },
+    content: { ...problemContent(operation, status), ...(operation.isPage ? describeContent(HTML) : {}) },
   };
+}
+
+/** With the codes that can stand there. */
+function problemContent({ problems, problemSchema = "Problem" }: Operation, status: number): object {
+  const codes = [...new Set(problems)].filter((code) => STATUS[code] === status);
+  const schema: JsonSchema = { ...schemaRef(problemSchema), properties: { code: { enum: codes } } };
+  return { "application/problem+json": { schema } };
 }
 
 const PROBLEM_HEADERS: Readonly<Record<number, object>> = {

@@ -22,9 +22,20 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   self_approval: 403,
   role_missing: 403,
   binding_echo_required: 400,
+  entity_type_unknown: 422,
+  event_type_unknown: 422,
+  event_data_invalid: 422,
+  webhook_signature_invalid: 401,
+  webhook_signature_expired: 401,
+  webhook_mapping_failed: 422,
   approval_not_found: 404,
   permit_not_found: 404,
   entry_not_found: 404,
+  entity_not_found: 404,
+  freeze_not_found: 404,
+  execution_not_found: 404,
+  adapter_not_found: 404,
+  trace_not_found: 404,
   proposal_conflict: 409,
   approval_not_pending: 409,
   approval_changed: 409,
@@ -33,6 +44,8 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   edit_refused: 409,
   execution_conflict: 409,
   execution_not_consumed: 409,
+  event_conflict: 409,
+  version_conflict: 409,
   bad_signature: 403,
   unknown_key: 403,
   wrong_type: 403,
@@ -45,6 +58,9 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   arguments_rejected: 403,
   approval_revoked: 403,
   policy_changed: 403,
+  frozen: 403,
+  state_changed: 409,
+  lock_lost: 409,
   unknown_permit: 404,
   already_consumed: 409,
   policy_not_loaded: 503,
@@ -82,17 +98,30 @@ export function problemOf(thrown: unknown, context: ProblemContext): Problem {
       : new IntegrityError("internal_error", "Something went wrong in the sidecar", { cause: toError(thrown) });
   const status = STATUS[error.code];
   const body = {
-    type: `urn:holdpoint:problem:${error.code}`,
-    title: error.code.replaceAll("_", " "),
-    status,
-    detail: error.message,
-    code: error.code,
+    ...naming(error.code, status, error.message),
     ...(error.pointer === undefined ? {} : { pointer: error.pointer }),
     ...error.facts,
     ...meaning(context.mode),
     trace_id: context.traceId,
   };
   return { status, body };
+}
+
+/** A refusal that came as a value. */
+export function refusedProblem(
+  refused: { readonly code: ErrorCode; readonly message: string; readonly pointer?: string },
+  traceId: string,
+): Problem {
+  const { code, message, pointer } = refused;
+  const status = STATUS[code];
+  return {
+    status,
+    body: { ...naming(code, status, message), ...(pointer === undefined ? {} : { pointer }), trace_id: traceId },
+  };
+}
+
+function naming(code: ErrorCode, status: number, detail: string): object {
+  return { type: `urn:holdpoint:problem:${code}`, title: code.replaceAll("_", " "), status, detail, code };
 }
 
 /** INVARIANTS (closed, transparent): an error ends in not allowed, except where observing must not get in anybody's way. */

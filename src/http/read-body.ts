@@ -11,6 +11,11 @@ export async function readBody(request: IncomingMessage, limits: ReadLimits): Pr
   return readJson(await collect(request, limits.bytesMax), limits);
 }
 
+/** The bytes as they came, whatever they are: a signature is over them. @throws InvalidRequestError */
+export function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  return collect(request, bytesMax);
+}
+
 /** For routes whose body is optional: nothing at all reads as an empty object. */
 export async function readOptionalBody(request: IncomingMessage, limits: ReadLimits): Promise<Reading> {
   const bytes = await collect(request, limits.bytesMax);

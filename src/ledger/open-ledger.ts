@@ -514,7 +514,7 @@ function invalid(fault: string): InvalidRequestError {
 }
 
 /** lmdb-js rejects with a general Error whose `commitError` is a promise that rejects with the reason; unheld, it ends the process. */
-async function commitCause(error: unknown): Promise<Error> {
+export async function commitCause(error: unknown): Promise<Error> {
   const reason = (error as { commitError?: Promise<unknown> }).commitError;
   if (reason === undefined) return toError(error);
   return reason.then(

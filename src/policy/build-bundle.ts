@@ -1,5 +1,6 @@
 /** Compiles Rego to a bundle with the capabilities that this host answers for: what it lacks fails here, not in a decision. */
 import { ConfigError } from "../core/errors.ts";
+import { DOMAIN_FILES } from "./domain/find-sources.ts";
 import { runOpa } from "./run-opa.ts";
 
 export interface BuildBundle {
@@ -13,8 +14,10 @@ export interface BuildBundle {
   readonly revision?: string;
 }
 
+/** Domain files become data by being compiled; OPA would take them for data themselves. */
+export const DOMAINS_IGNORED: readonly string[] = DOMAIN_FILES.flatMap((name) => ["--ignore", name]);
 /** Tests lie beside what they test, and use what no decision may. */
-export const IGNORED = ["--ignore", "*_test.rego"] as const;
+export const IGNORED: readonly string[] = ["--ignore", "*_test.rego", ...DOMAINS_IGNORED];
 
 /** @throws ConfigError("bundle_invalid") with OPA's own words, or naming each builtin ConfigError("bundle_builtin_refused") */
 export async function buildBundle(request: BuildBundle): Promise<void> {

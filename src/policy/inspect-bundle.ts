@@ -1,4 +1,8 @@
-/** What a bundle brings, whether or not it can decide here: entrypoints, the builtins it asks for, contracts and roles. */
+/**
+ * What a bundle brings, whether or not it can decide here: entrypoints, the builtins it asks for, contracts, entity types
+ * and roles.
+ */
+import { type EntityType, readDomain } from "../core/domain.ts";
 import type { Json, JsonObject } from "../core/types.ts";
 import { readBundle } from "./read-bundle.ts";
 import { WasmMemory } from "./wasm-memory.ts";
@@ -12,6 +16,8 @@ export interface BundleFacts {
   /** Undefined where the module is none that could be asked. */
   readonly module: { readonly entrypoints: readonly string[]; readonly builtins: readonly string[] } | undefined;
   readonly contracts: readonly ContractFacts[];
+  /** None where the bundle's domain is not one: loading says why. */
+  readonly entities: readonly EntityType[];
   readonly roles: readonly { readonly name: string; readonly permissions: readonly string[] }[];
 }
 
@@ -22,18 +28,23 @@ export interface ContractFacts {
   readonly approval: JsonObject | undefined;
   readonly permit: JsonObject | undefined;
   readonly thresholds: number;
+  readonly executor: string | undefined;
+  readonly event: string | undefined;
 }
 
 /** @throws ConfigError("bundle_invalid") where there is no bundle to speak of */
 export async function inspectBundle(path: string): Promise<BundleFacts> {
   const bundle = await readBundle(path);
-  const data = member(JSON.parse(bundle.dataText) as Json, "holdpoint");
+  const root = JSON.parse(bundle.dataText) as Json;
+  const data = member(root, "holdpoint");
+  const domain = readDomain(root);
   return {
     revision: bundle.revision,
     wasmBytes: bundle.wasm.length,
     dataChars: bundle.dataText.length,
     module: moduleFacts(bundle.wasm),
     contracts: members(member(data, "contracts")).map(([action, contract]) => contractFacts(action, contract)),
+    entities: "faults" in domain ? [] : [...domain.entities.values()],
     roles: members(member(data, "roles")).map(([name, permissions]) => ({ name, permissions: granted(permissions) })),
   };
 }
@@ -41,6 +52,7 @@ export async function inspectBundle(path: string): Promise<BundleFacts> {
 function contractFacts(action: string, contract: Json): ContractFacts {
   const [risk, mode] = [member(contract, "risk"), member(contract, "mode")];
   const thresholds = member(contract, "thresholds");
+  const [executor, event] = [member(contract, "executor"), member(contract, "event")];
   return {
     action,
     risk: typeof risk === "string" ? risk : undefined,
@@ -48,6 +60,8 @@ function contractFacts(action: string, contract: Json): ContractFacts {
     approval: objectOrNone(member(contract, "approval")),
     permit: objectOrNone(member(contract, "permit")),
     thresholds: Array.isArray(thresholds) ? thresholds.length : 0,
+    executor: typeof executor === "string" ? executor : undefined,
+    event: typeof event === "string" ? event : undefined,
   };
 }
 

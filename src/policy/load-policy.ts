@@ -1,10 +1,12 @@
 /** A bundle becomes the policy that decides: checked, compiled, named by its digest. */
 
 import { canonicalText, sha256Digest } from "../core/digest.ts";
+import { type Domain, readDomain } from "../core/domain.ts";
 import { ConfigError, toError } from "../core/errors.ts";
 import type { LoadedPolicy } from "../core/ports.ts";
+import type { Json } from "../core/types.ts";
 import type { Bundle } from "./assemble-bundle.ts";
-import { readBundle } from "./read-bundle.ts";
+import { invalid, readBundle } from "./read-bundle.ts";
 import { createWasmHost, ModuleRefusedError, type WasmHost, type WasmHostOptions } from "./wasm-host.ts";
 
 export interface LoadPolicy {
@@ -36,8 +38,15 @@ export function policyOf(bundle: Bundle, request: LoadPolicy, loadedAt: Date): L
     revision: bundle.revision,
     entrypoint: request.entrypoint,
     loadedAt,
+    domain: domainOf(bundle, request),
     evaluate: (inputText: string) => host.evaluate(entrypoint, inputText),
   });
+}
+
+function domainOf(bundle: Bundle, { path }: LoadPolicy): Domain {
+  const domain = readDomain(JSON.parse(bundle.dataText) as Json);
+  if ("faults" in domain) throw invalid(path, domain.faults);
+  return domain;
 }
 
 function createHost(bundle: Bundle, { path, host }: LoadPolicy): WasmHost {

@@ -8,6 +8,7 @@ import { parseDocument } from "yaml";
 import { ConfigError, toError } from "../core/errors.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
 import type { Json, JsonObject } from "../core/types.ts";
+import { DOMAIN_FILES } from "./domain/find-sources.ts";
 
 export interface PolicyCase {
   readonly name: string;
@@ -23,7 +24,7 @@ export interface PolicyCase {
 const FILE_BYTES_MAX = 64 << 20;
 const LIMITS = { bytesMax: FILE_BYTES_MAX, depthMax: 128 };
 /** Data of the policy, where cases lie beside it: what OPA loads under these names, and no other. */
-const POLICY_DATA = new Set(["data.json", "data.yaml", "data.yml"]);
+const POLICY_DATA = new Set(["data.json", "data.yaml", "data.yml", ...DOMAIN_FILES]);
 const EXTENSIONS = new Set([".json", ".yaml", ".yml"]);
 
 /** @throws ConfigError with every fault of every file, or where there is no case at all */

@@ -1,2 +1,2 @@
-/** Rows that one call may ask for. */
-export const LIMITS = { page: 500, sweep: 500, facts: 500 } as const;
+/** Rows that one call may ask for; `purge` is what one sweep may forget, beside what it expires. */
+export const LIMITS = { page: 500, sweep: 500, facts: 500, purge: 2_000 } as const;

@@ -2,29 +2,27 @@
  * Records as JSON text and back. Both adapters keep the same texts. What is read is checked member by member: a record
  * that somebody or something else wrote is an IntegrityError, never an approval.
  */
-import { IntegrityError } from "../core/errors.ts";
 import { isApprovalId, isPermitId, permitOfExecution } from "../core/partition.ts";
 import type { Approval, ApprovalRule, ApprovalSubject, Execution, Review, StoreFact } from "../core/ports.ts";
 import type { Identity, JsonObject } from "../core/types.ts";
 import { isDigest, isTenant } from "./check-request.ts";
+import {
+  type Check,
+  corrupted,
+  fits,
+  isBoolean,
+  isCount,
+  isObject,
+  isPositive,
+  isString,
+  isStrings,
+  oneOf,
+  optional,
+  parsed,
+  type Shape,
+} from "./record-shape.ts";
 
-type Check = (value: unknown) => boolean;
-type Shape<T> = { readonly [Member in keyof Required<T>]: Check };
-
-const isString: Check = (value) => typeof value === "string";
 const isDigestText: Check = (value) => typeof value === "string" && isDigest(value);
-const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-const isPositive: Check = (value) => Number.isFinite(value) && (value as number) > 0;
-const isStrings: Check = (value) => Array.isArray(value) && value.every(isString);
-const isObject: Check = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-const oneOf =
-  (...words: readonly string[]): Check =>
-  (value) =>
-    words.includes(value as string);
-const optional =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value);
 
 const RULE: Shape<ApprovalRule> = {
   roles: isStrings,
@@ -38,7 +36,7 @@ const IDENTITY: Shape<Identity> = {
   id: isString,
   type: isString,
   roles: isStrings,
-  isAuthenticated: (value) => typeof value === "boolean",
+  isAuthenticated: isBoolean,
   issuer: optional(isString),
 };
 
@@ -91,7 +89,16 @@ const EXECUTION: Shape<Execution> = {
 const FACT: Shape<StoreFact> = {
   factId: isString,
   tenant: (value) => typeof value === "string" && isTenant(value),
-  kind: oneOf("approval_opened", "approval_reviewed", "approval_expired", "permit_consumed", "execution_reported"),
+  kind: oneOf(
+    "approval_opened",
+    "approval_reviewed",
+    "approval_expired",
+    "permit_consumed",
+    "execution_reported",
+    "event_appended",
+    "freeze_set",
+    "freeze_lifted",
+  ),
   atMs: isCount,
   subjectId: isString,
   payload: isObject,
@@ -106,6 +113,8 @@ export interface KeptPermit {
   readonly usesLeft: number;
   readonly expiresAtMs: number;
   readonly subjectText: string;
+  /** Never used, and made unusable. */
+  readonly isCancelled?: boolean | undefined;
 }
 
 const PERMIT: Shape<KeptPermit> = {
@@ -116,6 +125,7 @@ const PERMIT: Shape<KeptPermit> = {
   usesLeft: isCount,
   expiresAtMs: isCount,
   subjectText: isString,
+  isCancelled: optional(isBoolean),
 };
 
 export function approvalOfText(text: string): Approval {
@@ -141,11 +151,7 @@ export function permitOfText(text: string): KeptPermit {
   return permit;
 }
 
-export function corrupted(name: string, cause?: unknown): IntegrityError {
-  return new IntegrityError("integrity_failure", `Stored ${name} does not hold: not a record of this program`, {
-    cause,
-  });
-}
+export { corrupted };
 
 /** The facts' payloads, made in one place for both adapters' sake: a ledger entry must not depend on the backend. */
 export function approvalPayload(approval: Approval): JsonObject {
@@ -154,23 +160,4 @@ export function approvalPayload(approval: Approval): JsonObject {
 
 export function executionPayload(execution: Execution, more: JsonObject = {}): JsonObject {
   return { execution: execution as unknown as JsonObject, ...more };
-}
-
-function parsed<T>(name: string, text: string, shape: Shape<T>): T {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw corrupted(name, cause);
-  }
-  if (!fits(value, shape)) throw corrupted(name);
-  return value as T;
-}
-
-function fits(value: unknown, shape: object): boolean {
-  if (!isObject(value)) return false;
-  for (const [member, check] of Object.entries(shape)) {
-    if (!(check as Check)((value as Record<string, unknown>)[member])) return false;
-  }
-  return true;
 }

@@ -12,6 +12,7 @@ import { createGate } from "../../src/gate/gate.ts";
 import { loadPolicy } from "../../src/policy/load-policy.ts";
 import { ulid } from "../../src/signing/ulid.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
+import { rootsWithDomains } from "../support/bundles.ts";
 import { opaPath, projectRoot } from "../support/tools.ts";
 
 const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -52,7 +53,8 @@ async function rate(bundle: string, decisions: number): Promise<number> {
   const policy = await loadPolicy({ path: bundle, entrypoint: "holdpoint/decision" });
   const gate = createGate({
     policy: { status: () => ({ active: policy, lastError: undefined }) },
-    store: {} as Store,
+    // Asked for freezes, once a second at most; everything else of it would be an error.
+    store: { readFreezes: async () => [] } as unknown as Store,
     ledger: nowhere,
     signer: { sign: async () => "" },
     verifier: {
@@ -62,6 +64,7 @@ async function rate(bundle: string, decisions: number): Promise<number> {
     clock: { now: () => new Date() },
     randomness: { ulid },
     observer: createMetrics(() => {}),
+    executors: { has: () => false, execute: async () => ({ kind: "failed", status: undefined, message: "" }) },
   });
   const texts = Array.from({ length: 1_000 }, (_, index) => proposalText(index));
   const run = async (count: number) => {
@@ -108,9 +111,11 @@ function bundleWith(contracts: number): string {
     "rego/capabilities.json",
     "--ignore",
     "*_test.rego",
+    "--ignore",
+    "domain.yaml",
     "-o",
     out,
-    ...roots,
+    ...rootsWithDomains(roots, mkdtempSync(join(tmpdir(), "holdpoint-bench-domain-"))),
   ];
   execFileSync(opaPath(), args, { cwd: projectRoot });
   return out;

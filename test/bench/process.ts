@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { rootsWithDomains } from "../support/bundles.ts";
 import { opaPath, projectRoot } from "../support/tools.ts";
 
 export interface Running {
@@ -69,7 +70,9 @@ export async function startHoldpoint(settings: Record<string, string>): Promise<
 export async function startOpa(): Promise<Running> {
   const port = await freePort();
   const roots = ["rego/holdpoint", "rego/examples/refunds", "rego/examples/files", "rego/examples/deployments"];
-  const args = ["run", "--server", "--addr", `127.0.0.1:${port}`, "--log-level", "error", ...roots];
+  const loaded = rootsWithDomains(roots, mkdtempSync(join(tmpdir(), "holdpoint-bench-domain-")));
+  const flags = ["--addr", `127.0.0.1:${port}`, "--log-level", "error", "--ignore", "domain.yaml"];
+  const args = ["run", "--server", ...flags, ...loaded];
   const startedAt = performance.now();
   const child = spawn(opaPath(), args, { cwd: projectRoot, stdio: "ignore" });
   const url = `http://127.0.0.1:${port}`;

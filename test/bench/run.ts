@@ -6,6 +6,7 @@ import { benchMemory } from "./memory.ts";
 import { requireWrk } from "./process.ts";
 import { benchRedis } from "./redis.ts";
 import { benchScrape } from "./scrape.ts";
+import { benchTimeline } from "./timeline.ts";
 
 const seconds = Number(process.env.BENCH_SECONDS ?? 5);
 const decisions = Number(process.env.BENCH_DECISIONS ?? 1_000_000);
@@ -29,6 +30,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
       );
     }
   },
+  timeline: () => benchTimeline([10_000, 1_000_000]),
   memory: () => benchMemory(decisions),
 };
 

@@ -162,13 +162,14 @@ test("ENTRY_KINDS has every kind that the sources record", () => {
       .map((name) => readFileSync(join(projectRoot, "src", folder, name), "utf8")),
   );
   const calls =
-    /\b(?:record(?:Once|Quietly|Event)?|recordApproval|recordTransition|factEntry)\([^"()]*?"([a-z]+_[a-z_]+)"/g;
-  const found = new Set(sources.flatMap((text) => [...text.matchAll(calls)].map((match) => match[1]!)));
-  expect(found.size).toBeGreaterThan(10);
+    /\b(?:record(?:Once|Quietly|Event)?|recordApproval|recordTransition|factEntry)\([^"()]*?"([a-z]+_[a-z_]+)"|\{ kind: "([a-z]+_[a-z_]+)", tenant\b/g;
+  const found = new Set(sources.flatMap((text) => [...text.matchAll(calls)].map((match) => match[1] ?? match[2]!)));
+  expect(found.size).toBeGreaterThan(14);
   expect([...found].filter((kind) => !(ENTRY_KINDS as readonly string[]).includes(kind))).toEqual([]);
 });
 
 describe("ledgerLine()", () => {
+  const ORDER = { type: "order", id: "ord_1" };
   const line = (kind: string, data: object) =>
     ledgerLine({ index: 7, entry: { kind, tenant: "t", time: "T", data: data as never } });
 
@@ -186,6 +187,61 @@ describe("ledgerLine()", () => {
       "permit_refused",
       { code: "permit_mismatch", action: "pay\u202e", actor: "bot", mode: "observe" },
       'permit_mismatch "pay\\u202e" by bot (observed, not enforced)',
+    ],
+    [
+      "event_ingested",
+      {
+        event: { id: "evt_1", source: "shop", type: "ORDER_PAID", entity: ORDER, actor: { id: "stripe" } },
+        applied: true,
+        from: "CREATED",
+        to: "PAID",
+      },
+      "ORDER_PAID of order/ord_1 by stripe shop evt_1",
+    ],
+    [
+      "event_ingested",
+      {
+        event: { id: "evt\u202e", source: "shop", type: "ORDER_PAID", entity: ORDER, actor: { id: "stripe" } },
+        applied: false,
+        from: null,
+      },
+      'ORDER_PAID of order/ord_1 by stripe, leads nowhere from no state shop "evt\\u202e"',
+    ],
+    [
+      "state_changed",
+      { entity: ORDER, event: "ORDER_PLACED", from: null, to: "CREATED", version: 1 },
+      "order/ord_1 no state to CREATED by ORDER_PLACED, version 1",
+    ],
+    [
+      "freeze_set",
+      { freeze: { id: "frz_1", kind: "actor", subject: "bot", reason: "pays\ntwice", by: "olivia" } },
+      'frz_1 actor bot, by olivia: "pays\\ntwice"',
+    ],
+    [
+      "freeze_lifted",
+      { freeze: { id: "frz_1", kind: "tenant", reason: "stop", by: "olivia" }, by: "pierre", reason: "over" },
+      "frz_1 tenant, by pierre: over",
+    ],
+    [
+      "freeze_set",
+      {
+        recovered: true,
+        subject_id: "frz_2",
+        payload: { freeze: { id: "frz_2", kind: "tenant", subject: "", reason: "stop", by: "olivia" } },
+      },
+      "recovered: frz_2 tenant, by olivia: stop",
+    ],
+    ["permit_consumed", { recovered: true, subject_id: "perm_1", payload: { a: 1 } }, 'recovered: perm_1 {"a":1}'],
+    [
+      "execution_reported",
+      {
+        permit_id: "perm_1",
+        action: "PAY",
+        status: "failed",
+        execution_id: "exec_1",
+        resolved: { by: "olivia", reason: "not in the books" },
+      },
+      "perm_1 PAY failed exec_1 (resolved by olivia: not in the books)",
     ],
     ["something_new", { a: 1 }, '{"a":1}'],
   ])("of %s is a sentence", (kind, data, summary) => {

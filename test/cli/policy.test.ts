@@ -7,7 +7,9 @@ import { refund } from "../support/proposals.ts";
 import { opaPath, projectRoot } from "../support/tools.ts";
 import { runJson } from "./run-main.ts";
 
-const EXAMPLES = ["refunds", "files", "deployments"].map((name) => join(projectRoot, "rego", "examples", name));
+const EXAMPLES = ["refunds", "files", "deployments", "support"].map((name) =>
+  join(projectRoot, "rego", "examples", name),
+);
 let opa: readonly string[];
 beforeAll(() => {
   opa = ["--opa", opaPath()];
@@ -34,7 +36,7 @@ describe("policy build", () => {
       entrypoint: "holdpoint/decision",
       digest: expect.stringMatching(/^sha256:/),
       revision: "r-1",
-      contracts: 7,
+      contracts: 17,
     });
     const proposal = join(temporaryDirectory(), "p.json");
     writeFileSync(proposal, JSON.stringify(refund(500)));

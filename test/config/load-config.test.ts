@@ -81,6 +81,9 @@ describe("loadConfig()", () => {
       metrics_auth: ["none"],
       api_keys: [],
       jwt_issuers: [],
+      executors: {},
+      executor_addresses: ["127.0.0.0/8", "::1/128"],
+      adapters: {},
       issuer: "holdpoint",
       permit_audience: "holdpoint",
       permit_ttl_seconds: 60,
@@ -91,6 +94,10 @@ describe("loadConfig()", () => {
       ledger_durability: "durable",
       ledger_queue_max: 10_000,
       ledger_bytes_max: undefined,
+      freeze_age_max_ms: 1_000,
+      session_window: 32,
+      session_ttl_seconds: 86_400,
+      rebuild_events_max: 10_000,
       body_bytes_max: 262_144,
       depth_max: 64,
       batch_max: 100,
@@ -124,6 +131,10 @@ describe("loadConfig()", () => {
     ["body_bytes_max", 1_024, 16_777_216],
     ["depth_max", 4, 256],
     ["batch_max", 1, 1_000],
+    ["freeze_age_max_ms", 100, 3_600_000],
+    ["session_window", 2, 500],
+    ["session_ttl_seconds", 1, 2_592_000],
+    ["rebuild_events_max", 1, 10_000_000],
     ["wait_seconds_max", 1, 600],
     ["connections_max", 1, 1_000_000],
     ["drain_seconds", 1, 600],
@@ -152,7 +163,7 @@ describe("loadConfig()", () => {
       const tooMuch = faultsOf(() => fromEnvironment({ [variableOf(key)]: "99999999999" }));
       expect(tooMuch, key).toHaveLength(1);
     }
-    expect(numeric).toHaveLength(14);
+    expect(numeric).toHaveLength(18);
   });
 
   test.each([

@@ -171,7 +171,14 @@ describe("POST /v1/permits/verify", () => {
 
 // --------------------------------------------------------------------------------------------- each check, in order
 
-type Attempt = { token: string; body: Body; isLater: boolean; isSpent: boolean; isCancelled: boolean };
+type Attempt = {
+  token: string;
+  body: Body;
+  isLater: boolean;
+  isFrozen: boolean;
+  isSpent: boolean;
+  isCancelled: boolean;
+};
 
 type Fault = { readonly status: number; readonly make: (attempt: Attempt) => Partial<Attempt> };
 
@@ -181,7 +188,11 @@ const reheaded = ({ token }: Attempt, header: Body) => ({
 const reclaimed = ({ token }: Attempt, claims: Body) => ({ token: withClaims(token, claims) });
 const doing = ({ body }: Attempt, changes: Body) => ({ body: { ...body, ...changes } });
 
-const FAULTS: Readonly<Record<(typeof PERMIT_CODES)[number], Fault>> = {
+/** A lost lock needs a lock that was held: test/gate/context.test.ts. */
+type Code = Exclude<(typeof PERMIT_CODES)[number], "lock_lost">;
+const CODES = PERMIT_CODES.filter((code): code is Code => code !== "lock_lost");
+
+const FAULTS: Readonly<Record<Code, Fault>> = {
   bad_signature: { status: 403, make: ({ token }) => ({ token: withBrokenSignature(token) }) },
   unknown_key: { status: 403, make: (attempt) => reheaded(attempt, { kid: "nobody" }) },
   wrong_type: { status: 403, make: (attempt) => reheaded(attempt, { typ: "JWT" }) },
@@ -203,18 +214,21 @@ const FAULTS: Readonly<Record<(typeof PERMIT_CODES)[number], Fault>> = {
   },
   approval_revoked: { status: 403, make: () => ({ isCancelled: true }) },
   policy_changed: { status: 403, make: () => ({ isLater: true }) },
+  frozen: { status: 403, make: () => ({ isFrozen: true }) },
   unknown_permit: { status: 404, make: (attempt) => reclaimed(attempt, { jti: "perm_00nosuch" }) },
   already_consumed: { status: 409, make: () => ({ isSpent: true }) },
+  state_changed: { status: 409, make: (attempt) => reclaimed(attempt, { entity_version: 7 }) },
 };
 
 const inSeconds = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds;
 
-async function attempted(codes: readonly (typeof PERMIT_CODES)[number][], path: "verify" | "consume" = "consume") {
+async function attempted(codes: readonly Code[], path: "verify" | "consume" = "consume") {
   const { decision, use: body } = await enveloped(1, { context: { later: DENY } });
   const attempt: Attempt = {
     token: decision.permit,
     body: structuredClone(body),
     isLater: false,
+    isFrozen: false,
     isSpent: false,
     isCancelled: false,
   };
@@ -224,12 +238,17 @@ async function attempted(codes: readonly (typeof PERMIT_CODES)[number][], path: 
   if (attempt.isSpent) expect((await consume(body)).status).toBe(200);
   if (attempt.isCancelled) expect((await holdpoint.review(decision.approval.id, "cancel")).status).toBe(200);
   if (attempt.isLater) await holdpoint.turnTo("later");
+  const freeze = attempt.isFrozen ? await freezeAction(body.action.name) : undefined;
   try {
     return { decision, original: body, answer: await use(path, { ...attempt.body, permit: attempt.token }) };
   } finally {
     if (attempt.isLater) await holdpoint.turnTo("now");
+    if (freeze !== undefined) await holdpoint.sidecar.gate.liftFreeze({ ...BY, id: freeze.id });
   }
 }
+
+const BY = { tenant: "default", reason: "to see it refused", by: "olivia", traceId: "0".repeat(32) };
+const freezeAction = (subject: string) => holdpoint.sidecar.gate.freeze({ ...BY, kind: "action", subject });
 
 /** Pairs that no permit can have at once, or where the later check needs what the earlier one misses. */
 const IMPOSSIBLE = new Set([
@@ -239,12 +258,12 @@ const IMPOSSIBLE = new Set([
   "policy_changed unknown_permit", // deciding again takes the store's record
   "unknown_permit already_consumed",
 ]);
-const PAIRS = PERMIT_CODES.flatMap((first, index) =>
-  PERMIT_CODES.slice(index + 1).map((second) => [first, second] as const),
-).filter((pair) => !IMPOSSIBLE.has(pair.join(" ")));
+const PAIRS = CODES.flatMap((first, index) => CODES.slice(index + 1).map((second) => [first, second] as const)).filter(
+  (pair) => !IMPOSSIBLE.has(pair.join(" ")),
+);
 
 describe("the checks of a permit", () => {
-  test.each(PERMIT_CODES)("refuse with %s, verify like consume, and record the attempt", async (code) => {
+  test.each(CODES)("refuse with %s, verify like consume, and record the attempt", async (code) => {
     for (const path of ["verify", "consume"] as const) {
       const before = holdpoint.sidecar.ledger.head().size;
       const { answer, decision, original } = await attempted([code], path);

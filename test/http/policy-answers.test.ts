@@ -66,8 +66,45 @@ describe("a policy result", () => {
     ["an envelope without schema", { outcome: "escalate", approval: { binding: "envelope" } }],
     ["an envelope beside an exact binding", { outcome: "escalate", approval: { envelope: { schema: {}, uses: 2 } } }],
     ["a mode nobody knows", { outcome: "allow", mode: "off" }],
-    ["a limit that nobody would hold", { outcome: "allow", limits: [{ key: "k", limit: 1, window_seconds: 60 }] }],
-    ["a lock that nobody would hold", { outcome: "allow", lock: { key: "k", ttl_seconds: 60 } }],
+    ["a limit without a window", { outcome: "allow", limits: [{ key: "k", limit: 1 }] }],
+    ["a limit below nought", { outcome: "allow", limits: [{ key: "k", limit: -1, window_seconds: 60 }] }],
+    ["a cost below nought", { outcome: "allow", limits: [{ key: "k", limit: 1, window_seconds: 60, cost: -1 }] }],
+    [
+      "a cost of a ten-millionth",
+      { outcome: "allow", limits: [{ key: "k", limit: 1, window_seconds: 60, cost: 1e-7 }] },
+    ],
+    ["a cost that is no number", { outcome: "allow", limits: [{ key: "k", limit: 1, window_seconds: 60, cost: "1" }] }],
+    [
+      "a limit with a key of 513",
+      { outcome: "allow", limits: [{ key: "k".repeat(513), limit: 1, window_seconds: 60 }] },
+    ],
+    [
+      "a limit with a key of 10 kB",
+      { outcome: "allow", limits: [{ key: "k".repeat(10_000), limit: 1, window_seconds: 60 }] },
+    ],
+    ["one limit twice", { outcome: "allow", limits: Array(2).fill({ key: "k", limit: 1, window_seconds: 60 }) }],
+    [
+      "a distinct limit with a cost",
+      { outcome: "allow", limits: [{ key: "k", limit: 1, window_seconds: 60, cost: 1, distinct: "a" }] },
+    ],
+    [
+      "one limit too many",
+      {
+        outcome: "allow",
+        limits: Array.from({ length: 33 }, (_, at) => ({ key: `k${at}`, limit: 1, window_seconds: 60 })),
+      },
+    ],
+    ["a lock without an end", { outcome: "allow", lock: { key: "k" } }],
+    ["a lock of an hour and a second", { outcome: "allow", lock: { key: "k", ttl_seconds: 3_601 } }],
+    [
+      "a lock that is waited for 61 seconds",
+      { outcome: "allow", lock: { key: "k", ttl_seconds: 1, wait_seconds: 61 } },
+    ],
+    ["a session's sum below nought", { outcome: "allow", session: { sums: { amount: -1 } } }],
+    [
+      "one classification too many",
+      { outcome: "allow", session: { classifications: Array.from({ length: 17 }, (_, at) => `c${at}`) } },
+    ],
   ])("of %s is denied as policy_result_invalid", async (_, say) => {
     const { status, body } = await holdpoint.decide(saying(say));
     expect(status).toBe(200);

@@ -46,14 +46,14 @@ export async function appendMany(
 }
 
 /** Plain Node runs no TypeScript on 20: the child's module, bundled, with dependencies left outside. */
-export async function bundleChild(): Promise<string> {
+export async function bundleChild(module = "append-child.ts"): Promise<string> {
   const outDir = temporaryDirectory();
   await build({
     root: projectRoot,
     configFile: false,
     logLevel: "error",
     build: {
-      ssr: join(projectRoot, "test/ledger/append-child.ts"),
+      ssr: join(projectRoot, "test/ledger", module),
       outDir,
       emptyOutDir: false,
       rollupOptions: { output: { entryFileNames: "child.mjs" } },

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { NO_DOMAIN } from "../../src/core/domain.ts";
 import type { LoadedPolicy } from "../../src/core/ports.ts";
 import { hasJson, isSameJson } from "../../src/policy/exact-json.ts";
 import { readCases } from "../../src/policy/read-cases.ts";
@@ -147,6 +148,7 @@ c := {"v": 2} if input.two
     revision: "",
     entrypoint: `t/${rule}`,
     loadedAt: new Date(0),
+    domain: NO_DOMAIN,
     evaluate: (input) => {
       const text = answers[input];
       if (text === "fault") return { kind: "fault", code: "policy_fault", message: "fault" };

@@ -4,20 +4,15 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createWasmHost } from "../../src/policy/wasm-host.ts";
+import { policyRoots, rootsWithDomains } from "../support/bundles.ts";
 import { opaPath, projectRoot } from "../support/tools.ts";
+
+export { policyRoots };
 
 // By require: its types name functions that the ES module has only inside the default export.
 const opaWasm: typeof import("@open-policy-agent/opa-wasm") = createRequire(import.meta.url)(
   "@open-policy-agent/opa-wasm",
 );
-
-/** The library, and each example as a root of its own: its data.yaml begins at `holdpoint:` and OPA merges them. */
-export const policyRoots = [
-  "rego/holdpoint",
-  ...readdirSync(`${projectRoot}rego/examples`)
-    .sort()
-    .map((name) => `rego/examples/${name}`),
-];
 
 export interface Case {
   readonly name: string;
@@ -65,7 +60,9 @@ export function buildBundle(roots: readonly string[]): Bundle {
         bundle,
         "--ignore",
         "*_test.rego",
-        ...roots,
+        "--ignore",
+        "domain.yaml",
+        ...rootsWithDomains(roots, directory),
       ],
       {
         cwd: projectRoot,
@@ -109,9 +106,9 @@ export function evaluateOpa(roots: readonly string[], inputs: readonly unknown[]
   return inScratch((directory) => {
     const file = join(directory, "inputs.json");
     writeFileSync(file, JSON.stringify({ generated_inputs: inputs }));
-    const loads = [...roots, file].flatMap((path) => ["--data", path]);
+    const loads = [...rootsWithDomains(roots, directory), file].flatMap((path) => ["--data", path]);
     const query = "[result | some i in data.generated_inputs; result := data.holdpoint.decision with input as i]";
-    const text = execFileSync(opaPath(), ["eval", "--format", "raw", ...loads, query], {
+    const text = execFileSync(opaPath(), ["eval", "--format", "raw", "--ignore", "domain.yaml", ...loads, query], {
       cwd: projectRoot,
       encoding: "utf8",
       maxBuffer: 1 << 28,

@@ -42,18 +42,37 @@ describe("Redis", () => {
   describe("enforce", () => {
     let sidecar: SidecarProcess;
     beforeEach(async () => {
-      sidecar = await startProcess({ bundle: examplesBundle(), store: redis.url, store_timeout_ms: 300 });
+      const settings = { bundle: examplesBundle(), store: redis.url, store_timeout_ms: 300, freeze_age_max_ms: 60_000 };
+      sidecar = await startProcess(settings);
     });
     afterEach(() => sidecar.stop());
 
+    test.each(outages)("nothing is allowed that may have been frozen while Redis is %s", async (_, leave, back) => {
+      const settings = { bundle: examplesBundle(), store: redis.url, store_timeout_ms: 300, freeze_age_max_ms: 200 };
+      const strict = await startProcess(settings);
+      await isReady(strict);
+      expect((await strict.decide(writeFile("/tmp/a"))).body).toMatchObject({ outcome: "allow" });
+      await leave();
+      await until(async () => (await strict.decide(writeFile("/tmp/a"))).status === 503, "the list is too old");
+      expect((await strict.decide(writeFile("/tmp/a"))).body).toMatchObject({
+        code: "store_unavailable",
+        outcome: "deny",
+      });
+      expect(await strict.decide(writeFile("/etc/a"))).toMatchObject({ status: 200, body: { outcome: "deny" } });
+      await back();
+      await until(async () => (await strict.decide(writeFile("/tmp/a"))).body.outcome === "allow", "it asks again");
+      expect(await strict.stop()).toEqual({ code: 0, signal: null });
+    });
+
     test.each(outages)(
-      "what needs a %s Redis is refused, plain allows go on, and it comes back",
+      "what needs a %s Redis is refused, plain allows go on while what is frozen is known, and it comes back",
       async (_, leave, back) => {
         const proposal = refund(50);
         const { body: decision } = await sidecar.decide(proposal);
         const { body: escalated } = await sidecar.decide(refund(600));
         const size = async () =>
           (await sidecar.send({ port: "admin", path: "/v1/ledger/entries?limit=1", key: KEYS.olivia })).body.size;
+        expect((await sidecar.decide(writeFile("/tmp/a"))).body.outcome).toBe("allow");
         await isReady(sidecar);
         await leave();
         const refusals = await Promise.all([

@@ -96,7 +96,7 @@ export function conformance(name: string, startHarness: () => Promise<Harness>):
           subject: SUBJECT,
         });
         expect(JSON.stringify(approval.subject)).toBe(JSON.stringify(SUBJECT));
-        expect(approval.id).toMatch(/^appr_0[0-9a-f][0-9A-Z]{26}$/);
+        expect(approval.id).toMatch(/^appr_10[0-9A-Z]{26}$/);
         expect(await other.readApproval(tenant, approval.id)).toEqual(approval);
         expect(await other.findApproval(tenant, request.scopeDigest)).toEqual(approval);
       });
@@ -146,7 +146,7 @@ export function conformance(name: string, startHarness: () => Promise<Harness>):
 
       it("holds the limit of pending ones: the last one fits, the next is full, an overdue one makes room", async () => {
         const tenant = freshTenant();
-        const scopes = scopesOfOnePartition(4);
+        const scopes = ["one", "two", "three", "four"].map(digestOf);
         const at = (scopeDigest: OpenApproval["scopeDigest"]) => anOpening(tenant, "", { scopeDigest, pendingMax: 3 });
         for (const scope of scopes.slice(0, 3)) await opened(store, at(scope));
         expect(await store.openApproval(at(scopes[3]!))).toEqual({ kind: "full" });
@@ -973,13 +973,4 @@ export function conformance(name: string, startHarness: () => Promise<Harness>):
       await store.ping();
     });
   });
-}
-
-function scopesOfOnePartition(count: number): OpenApproval["scopeDigest"][] {
-  const scopes: OpenApproval["scopeDigest"][] = [];
-  for (let index = 0; scopes.length < count; index += 1) {
-    const digest = digestOf(`one partition ${index}`);
-    if (Number.parseInt(digest.slice(7, 9), 16) % 16 === 3) scopes.push(digest);
-  }
-  return scopes;
 }

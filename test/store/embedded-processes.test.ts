@@ -1,31 +1,24 @@
 /** The embedded store shared by processes, killed, and with its clock tampered with. */
-import { type ChildProcess, fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Store } from "../../src/core/ports.ts";
 import { MonotoneClock } from "../../src/store/embedded/monotone-clock.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import { projectRoot } from "../support/tools.ts";
 import { granted, issued, opened } from "./conformance.ts";
+import { buildChildren, type Children } from "./embedded-children.ts";
 import { embeddedHarness } from "./harnesses.ts";
 import { anOpening, aPermit, aReview, aUse, freshTenant } from "./samples.ts";
-
-/** Inside node_modules, so that the built child finds lmdb. */
-const built = join(projectRoot, "node_modules", `.holdpoint-test-${process.pid}`);
 
 describe("embedded store, shared", () => {
   const directory = mkdtempSync(join(tmpdir(), "hp-shared-"));
   let store: Store;
   let children: ChildProcess[] = [];
-  const start = async (): Promise<ChildProcess> => {
-    const child = fork(join(built, "embedded-child.mjs"), [directory], { stdio: "inherit" });
-    expect((await once(child, "message"))[0]).toBe("ready");
-    return child;
-  };
+  let built: Children;
+  const start = (): Promise<ChildProcess> => built.start(directory);
   const ask = async (child: ChildProcess, message: object): Promise<string[]> => {
     const answer = once(child, "message");
     child.send(message);
@@ -33,22 +26,7 @@ describe("embedded store, shared", () => {
   };
 
   beforeAll(async () => {
-    mkdirSync(built, { recursive: true });
-    await build({
-      root: projectRoot,
-      configFile: false,
-      logLevel: "error",
-      build: {
-        ssr: join(projectRoot, "test/store/embedded-child.ts"),
-        outDir: built,
-        target: "es2022",
-        rollupOptions: { output: { entryFileNames: "embedded-child.mjs" } },
-      },
-    });
-    // The scripts are read at import, also by a process that has no Redis: they lie beside the bundle.
-    const { cpSync } = await import("node:fs");
-    const scripts = join(projectRoot, "src/store/redis/scripts");
-    cpSync(scripts, built, { recursive: true, filter: (path) => path === scripts || path.endsWith(".lua") });
+    built = await buildChildren();
     store = await openStore({ url: "embedded", dataDir: directory, timeoutMs: 20_000 });
     children = await Promise.all([start(), start()]);
   });
@@ -56,7 +34,7 @@ describe("embedded store, shared", () => {
     for (const child of children) child.kill("SIGKILL");
     await store.close();
     rmSync(directory, { recursive: true, force: true });
-    rmSync(built, { recursive: true, force: true });
+    built.remove();
   });
 
   it("gives each use to one of three processes, in a thousand races", async () => {

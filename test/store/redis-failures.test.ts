@@ -1,11 +1,13 @@
 /** What Redis may do to us, and what must not come of it. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { AppendEvent, Settle } from "../../src/core/context.ts";
 import { UnavailableError } from "../../src/core/errors.ts";
+import { CONTEXT_PARTITION, permitIdIn } from "../../src/core/partition.ts";
 import type { Store } from "../../src/core/ports.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import { type RedisServer, startRedis, until } from "../support/redis.ts";
 import { granted, issued, opened } from "./conformance.ts";
-import { anOpening, aPermit, aReview, aUse, digestOf, freshTenant } from "./samples.ts";
+import { anOpening, aPermit, aReview, aUse, digestOf, freshTenant, unique } from "./samples.ts";
 
 let server: RedisServer;
 let stores: Store[];
@@ -23,6 +25,27 @@ const answers = (store: Store) =>
       ),
     "store answers",
   );
+
+const ENTITY = { type: "order", id: "ord_1" };
+const FREEZE = { id: "f", kind: "tenant", subject: "", reason: "", by: "ann" } as const;
+const SESSION = { id: digestOf("session"), expectedVersion: 0, after: { version: 1, text: "{}" }, ttlMs: 1_000 };
+const EVENT: AppendEvent = {
+  expectedEvents: 0,
+  after: { ref: ENTITY, state: "paid", version: 1, attributes: {}, events: 1, chain: digestOf("chain") },
+  source: "shop",
+  eventId: "event",
+  contentDigest: digestOf("content"),
+  eventText: "{}",
+};
+const aSettle = (): Settle => ({
+  jti: permitIdIn(CONTEXT_PARTITION, unique()),
+  entity: undefined,
+  session: undefined,
+  limits: [],
+  lock: { id: digestOf("lock"), ttlMs: 600_000, waits: false },
+  permit: { approvalId: undefined, uses: 1, expiresAtMs: Date.now() + 600_000, subjectText: "{}" },
+  isReservation: true,
+});
 
 beforeEach(async () => {
   stores = [];
@@ -70,6 +93,17 @@ describe("redis store", () => {
       () => store.takeFacts(tenant, 0, 5),
       () => store.dropFacts(tenant, [`${approval.id}:1`]),
       () => store.countApprovals(tenant),
+      () => store.readEntity(tenant, ENTITY),
+      () => store.appendEvent(tenant, EVENT),
+      () => store.readEvents(tenant, ENTITY, 1, 5),
+      () => store.readSession(tenant, digestOf("session")),
+      () => store.writeSession(tenant, SESSION),
+      () => store.settle(tenant, aSettle()),
+      () => store.cancelPermit(tenant, aSettle().jti),
+      () => store.leaveQueue(tenant, digestOf("lock"), aSettle().jti),
+      () => store.putFreeze(tenant, FREEZE),
+      () => store.liftFreeze(tenant, { id: "f", by: "ann", reason: "" }),
+      () => store.readFreezes(tenant),
       () => store.ping(),
     ];
     for (const call of calls) {
@@ -115,11 +149,18 @@ describe("redis store", () => {
     const unused = await issued(store, aPermit(tenant));
     const used = await issued(store, aPermit(tenant));
     await store.consumePermit(aUse(used));
+    const settled = aSettle();
+    await store.settle(tenant, settled);
     const approval = await granted(store, anOpening(tenant));
     await server.kill();
     await server.start();
     await answers(store);
     expect(await store.consumePermit(aUse(unused))).toEqual({ kind: "unknown_permit" });
+    expect(await store.consumePermit(aUse({ ...unused, jti: settled.jti }))).toEqual({ kind: "unknown_permit" });
+    expect(await store.settle(tenant, settled)).toMatchObject({ kind: "repeated", fence: 1 });
+    expect(await store.settle(tenant, aSettle())).toMatchObject({ kind: "locked" });
+    expect(await store.cancelPermit(tenant, settled.jti)).toBe(true);
+    expect(await store.settle(tenant, aSettle())).toMatchObject({ kind: "settled", lock: { fence: 2 } });
     expect(await store.consumePermit(aUse(used))).toEqual({ kind: "already_consumed" });
     expect((await store.listUnknownExecutions(tenant, 5)).executions).toHaveLength(1);
     expect(await store.consumePermit(aUse(await issued(store, aPermit(tenant, approval.id))))).toMatchObject({
@@ -155,7 +196,15 @@ describe("redis store", () => {
     const permit = await issued(plain, aPermit(tenant));
     await expect(strict.consumePermit(aUse(permit))).rejects.toMatchObject({ code: "store_unavailable" });
     expect(await plain.consumePermit(aUse(permit))).toEqual({ kind: "already_consumed" });
-    await expect(strict.openApproval(anOpening(tenant))).rejects.toMatchObject({ code: "store_unavailable" });
+    const unavailable = { code: "store_unavailable" };
+    await expect(strict.openApproval(anOpening(tenant))).rejects.toMatchObject(unavailable);
+    await expect(strict.settle(tenant, aSettle())).rejects.toMatchObject(unavailable);
+    await expect(strict.appendEvent(tenant, EVENT)).rejects.toMatchObject(unavailable);
+    // Not even asked once more does it say that this is on record.
+    await expect(strict.appendEvent(tenant, EVENT)).rejects.toMatchObject(unavailable);
+    await expect(strict.putFreeze(tenant, FREEZE)).rejects.toMatchObject(unavailable);
+    expect(await plain.appendEvent(tenant, EVENT)).toMatchObject({ kind: "repeated" });
+    expect(await plain.readFreezes(tenant)).toMatchObject([FREEZE]);
   });
 
   it("is not ready on a server that evicts", async () => {

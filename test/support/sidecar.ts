@@ -101,7 +101,7 @@ export async function startSidecar(settings: Record<string, unknown> = {}): Prom
     environment[variable] = typeof value === "string" ? value : JSON.stringify(value);
   }
   const config = loadConfig(undefined, environment);
-  const sidecar = await openSidecar(config, pino({ level: "silent" }));
+  const sidecar = await openSidecar(config, pino({ level: "silent" }), { environment });
   const servers = [sidecar.decisionServer(), sidecar.adminServer()];
   const [decisionUrl, adminUrl] = await Promise.all(
     servers.map(async (server) => `http://${await listen(server, "127.0.0.1:0", "listen")}`),

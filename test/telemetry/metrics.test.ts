@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { afterEach, describe, expect, test } from "vitest";
+import { NO_DOMAIN } from "../../src/core/domain.ts";
 import type { Mode, Outcome } from "../../src/core/types.ts";
 import { aggregate, createMetrics, DECISION_SERIES_MAX, LABEL_VALUES_MAX } from "../../src/telemetry/metrics.ts";
 import { examplesBundle } from "../support/bundles.ts";
@@ -156,6 +157,7 @@ describe("aggregate()", () => {
         revision: "r",
         entrypoint: "e",
         loadedAt: new Date(5_000),
+        domain: NO_DOMAIN,
         evaluate: () => ({ kind: "undefined" }),
       });
     }

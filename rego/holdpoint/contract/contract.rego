@@ -37,7 +37,7 @@ satisfied if {
 	admits_context(current, object.get(input, "context", null))
 	arguments := effective
 	admits_arguments(current, arguments)
-	has_keys_resolved(current)
+	has_additions_resolved(current)
 }
 
 # METADATA
@@ -279,24 +279,30 @@ requirement := object.remove(object.get(contract, "approval", {}), ["when"])
 grants := granted(contract)
 
 granted(current) := object.filter(current, ["risk", "mode", "permit", "obligations"]) if {
-	not has_keys(current)
-} else := object.union(object.filter(current, ["risk", "mode", "permit", "obligations"]), keyed)
+	not has_additions(current)
+} else := object.union(object.filter(current, ["risk", "mode", "permit", "obligations"]), additions)
 
 # METADATA
 # description: Members of every result that come from the contract. One that cannot be trusted has none to give.
 labels := object.filter(contract, ["risk", "mode"]) if is_well_formed(contract)
 
-has_keys(current) if {
+has_additions(current) if {
 	current.limits
 } else if {
 	current.lock
+} else if {
+	current.classifications
+} else if {
+	current.session_sums
 }
 
-has_keys_resolved(current) if {
-	not has_keys(current)
+# All of them or nothing: a limit that lacks a fact must not be left out of those that are charged.
+has_additions_resolved(current) if {
+	not has_additions(current)
 } else if {
 	count(limits) == count(object.get(current, "limits", []))
 	has_lock_resolved(current)
+	has_sums_resolved(current, effective)
 }
 
 has_lock_resolved(current) if {
@@ -305,10 +311,49 @@ has_lock_resolved(current) if {
 	lock
 }
 
-limits := [keys.limit(limit, effective) | some limit in contract.limits]
+has_sums_resolved(current, arguments) if {
+	every parameter in object.get(current, "session_sums", []) {
+		has_sum_resolved(arguments, parameter)
+	}
+}
+
+# An argument that is not there adds nothing. One that is negative would give back what the session has used.
+has_sum_resolved(arguments, parameter) if {
+	shape.is_amount(arguments[parameter])
+} else if {
+	not parameter in object.keys(arguments)
+}
+
+limits := [keys.limit(rule, effective) | some rule in contract.limits] if {
+	not escalates_never(contract)
+} else := [object.union(keys.limit(rule, effective), {"on_exceed": "deny"}) | some rule in contract.limits]
+
+# Nobody to ask is a no.
+escalates_never(current) if current.approval.when == "never"
 
 lock := keys.lock(contract.lock, effective)
 
-keyed["limits"] := limits if contract.limits
+additions["limits"] := limits if contract.limits
 
-keyed["lock"] := lock if contract.lock
+additions["lock"] := lock if contract.lock
+
+additions["session"] := session if count(session) > 0
+
+# Whom to ask when a limit that escalates is exceeded: only the gate will know that it is.
+additions["approval"] := requirement if {
+	may_escalate(limits)
+	count(requirement) > 0
+}
+
+# METADATA
+# description: True when the gate may send an allow to a reviewer because one of these limits is exceeded.
+may_escalate(candidates) if {
+	some candidate in candidates
+	candidate.on_exceed == "escalate"
+}
+
+session["classifications"] := contract.classifications if count(contract.classifications) > 0
+
+session["sums"] := sums if count(sums) > 0
+
+sums := {parameter: effective[parameter] | some parameter in contract.session_sums}

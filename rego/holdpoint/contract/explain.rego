@@ -1,5 +1,6 @@
 package holdpoint.contract
 
+import data.holdpoint.keys
 import data.holdpoint.parameters
 import data.holdpoint.shape
 
@@ -66,7 +67,7 @@ threshold_verdict(threshold) := {
 	"approval": object.get(threshold, "approval", requirement),
 } if {
 	threshold.outcome == "escalate"
-	not escalates_never
+	not escalates_never(contract)
 }
 
 # Nobody to ask is a no.
@@ -77,15 +78,13 @@ threshold_verdict(threshold) := {
 	"message": threshold_message(threshold),
 } if {
 	threshold.outcome == "escalate"
-	escalates_never
+	escalates_never(contract)
 }
 
 threshold_message(threshold) := object.get(
 	threshold, "message",
 	concat(" ", [threshold.parameter, "crosses a threshold"]),
 )
-
-escalates_never if contract.approval.when == "never"
 
 # ------------------------------------------------------------------------------------------------------- refusals
 
@@ -161,8 +160,15 @@ refusals contains refuse("contract.entity", "entity_type_not_allowed", message) 
 refusals contains refuse("contract.entity", "state_not_allowed", message) if {
 	well_formed
 	not admits_state(contract, entity)
-	message := concat(" ", ["the entity's state must be one of:", concat(", ", contract.allowed_states)])
+	message := concat(" ", [state_message(entity), "it must be one of:", concat(", ", contract.allowed_states)])
 }
+
+# The state is the store's to know, not the proposer's to say, so it may be quoted.
+state_message(party) := concat("", ["the entity's state is ", party.state, ";"]) if {
+	is_string(party.state)
+} else := "the entity has no state yet;" if {
+	party.state == null
+} else := "the entity's state is not known;"
 
 refusals contains refuse("contract.context", "context_invalid", "context must be an object") if {
 	well_formed
@@ -217,8 +223,36 @@ refusals contains refuse("contract.thresholds", "parameter_invalid", message) if
 refusals contains refuse("contract.limits", "context_missing", "a limit or lock lacks a fact that it is kept by") if {
 	well_formed
 	proposed
-	not has_keys_resolved(contract)
+	not has_every_fact
 }
+
+has_every_fact if {
+	every rule in object.get(contract, "limits", []) {
+		keys.has_facts(rule, effective)
+	}
+	has_lock_resolved(contract)
+}
+
+refusals contains refuse("contract.limits", "limit_cost_invalid", message) if {
+	well_formed
+	some rule in contract.limits
+	value := effective[rule.cost_parameter]
+	not shape.is_amount(value)
+	message := amount_message([rule.cost_parameter, "costs a limit:"])
+}
+
+refusals contains refuse("contract.session", "session_sum_invalid", message) if {
+	well_formed
+	some parameter in contract.session_sums
+	value := effective[parameter]
+	not shape.is_amount(value)
+	message := amount_message([parameter, "adds up over the session:"])
+}
+
+amount_message(words) := concat(" ", array.concat(
+	array.concat(["argument"], words),
+	["it must be a number from 0 to 9007199254 with at most six decimals"],
+))
 
 # A helper, because a reference that is undefined inside `not f(...)` is undefined outside of it: the compiler looks the
 # argument up first.

@@ -7,24 +7,25 @@
 package holdpoint.parameters
 
 # METADATA
-# description: True when `value` may be passed. `type` is mandatory; null passes only where the specification says so.
+# description: |
+#   True when `value` may be passed. Null passes only where the specification says so; without a `type` nothing may be
+#   asked but presence.
 accepts(spec, value) if {
 	value != null
 	spec.type
 	every keyword, bound in spec {
 		holds(keyword, bound, value)
 	}
-}
-
-accepts(spec, value) if {
+} else if {
 	value == null
 	spec.nullable == true
 	spec.type in type_names
-}
-
-accepts(spec, value) if {
+} else if {
 	value == null
 	spec.type == "null"
+} else if {
+	value != null
+	spec == {"required": true}
 }
 
 # METADATA

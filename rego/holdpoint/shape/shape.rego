@@ -12,7 +12,7 @@ member(key, value) if {
 	key == "parameters"
 	is_object(value)
 	every spec in value {
-		is_string(spec.type)
+		is_specification(spec)
 	}
 } else if {
 	key == "thresholds"
@@ -63,11 +63,39 @@ member(key, value) if {
 	key == "obligations"
 	is_object(value)
 } else if {
+	key == "executor"
+	is_name(value)
+} else if {
+	key == "event"
+	is_name(value)
+} else if {
+	key == "classifications"
+	is_session_names(value)
+} else if {
+	key == "session"
+	is_boolean(value)
+} else if {
+	key == "session_sums"
+	is_session_names(value)
+} else if {
 	key == "mode"
 	value in ["enforce", "observe"]
 } else if {
 	key == "description"
 	is_string(value)
+}
+
+# Without a type only presence can be asked: anything more says of what.
+is_specification(spec) if {
+	is_string(spec.type)
+} else if {
+	spec == {"required": true}
+}
+
+# As many as a result may add to a session.
+is_session_names(values) if {
+	is_strings(values)
+	count(values) <= 16
 }
 
 is_threshold(threshold) if {
@@ -210,6 +238,9 @@ permit_member(key, value) if {
 } else if {
 	key == "audience"
 	is_name(value)
+} else if {
+	key == "bind_entity_version"
+	is_boolean(value)
 }
 
 # One condition and one replacement that does not meet the condition again, so that a second round changes nothing.
@@ -228,39 +259,68 @@ is_rewrite(rewrite) if {
 }
 
 # METADATA
-# description: True for the limits that a contract or a verdict may set.
+# description: True for the limits of a contract, whose keys and costs have yet to be looked up.
 is_limits(limits) if {
 	is_array(limits)
 	every limit in limits {
 		is_limit(limit)
+		every key, value in limit {
+			limit_member(key, value)
+		}
+	}
+}
+
+# METADATA
+# description: True for the limits of a verdict, which are what the gate takes and have nothing left to look up.
+is_charges(limits) if {
+	is_array(limits)
+	every limit in limits {
+		is_limit(limit)
+		every key, value in limit {
+			charge_member(key, value)
+		}
 	}
 }
 
 is_limit(limit) if {
 	is_name(limit.key)
-	is_number(limit.limit)
-	limit.limit >= 0
+	is_amount(limit.limit)
 	is_count(limit.window_seconds)
-	every key, value in limit {
-		limit_member(key, value)
-	}
+	has_one_measure(limit)
+}
+
+# Different values are counted one by one: a cost beside them would be a cost that nobody notices is ignored.
+has_one_measure(limit) if {
+	not limit.distinct
+} else if {
+	object.get(limit, "cost", "absent") == "absent"
+	object.get(limit, "cost_parameter", "absent") == "absent"
 }
 
 limit_member(key, value) if {
-	key in ["key", "limit", "window_seconds"]
+	charge_member(key, value)
 } else if {
 	key == "by"
 	is_strings(value)
 } else if {
-	key == "cost"
-	is_number(value)
-	value >= 0
-} else if {
 	key == "cost_parameter"
 	is_name(value)
+}
+
+charge_member(key, value) if {
+	key in ["key", "limit", "window_seconds"]
 } else if {
 	key == "on_exceed"
 	value in ["deny", "escalate"]
+} else if {
+	key == "cost"
+	is_amount(value)
+} else if {
+	key == "window"
+	value in ["fixed", "sliding"]
+} else if {
+	key == "distinct"
+	is_name(value)
 }
 
 is_lock(lock) if {
@@ -276,6 +336,34 @@ lock_member(key, value) if {
 } else if {
 	key == "by"
 	is_strings(value)
+} else if {
+	key == "wait_seconds"
+	is_wait(value)
+}
+
+is_wait(value) if {
+	is_number(value)
+	value >= 0
+	value <= 60
+	value == floor(value)
+}
+
+# METADATA
+# description: |
+#   True for a number that can be added up: not negative, at most 9007199254, at most six decimals. Anything else would
+#   make the result one that the gate refuses.
+is_amount(value) if {
+	is_number(value)
+	value >= 0
+	value <= 9007199254
+	is_in_millionths(value)
+}
+
+# By its text, because multiplied by a million 0.07 is no integer to every evaluator.
+is_in_millionths(value) if {
+	value == floor(value)
+} else if {
+	regex.match(`^[0-9]+\.[0-9]{1,6}$`, json.marshal(value))
 }
 
 # METADATA

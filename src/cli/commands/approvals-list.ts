@@ -14,6 +14,7 @@ import {
   secondsUntil,
 } from "../approval-answer.ts";
 import { CommandError, defineCommand, EXIT, JSON_OPTION, usageError, wholeNumber } from "../command.ts";
+import { readPages } from "../read-pages.ts";
 import { duration, jsonPretty, plural, shown, table } from "../terminal.ts";
 import { writeLines, writeOut } from "../write-out.ts";
 
@@ -71,29 +72,14 @@ function statusOf(given: string | undefined): string {
 }
 
 async function approvalsOf(admin: AdminClient, status: string, limit: number): Promise<ApprovalAnswer[]> {
-  const items = await pages(admin, { path: "/v1/approvals", member: "approvals", query: { status }, limit });
+  const items = await readPages(admin, {
+    path: "/v1/approvals",
+    member: "approvals",
+    query: { status },
+    limit,
+    pageMax: PAGE_MAX,
+  });
   return items.map(approvalAnswer);
-}
-
-interface Listing {
-  readonly path: string;
-  readonly member: string;
-  readonly query: Readonly<Record<string, string>>;
-  readonly limit: number;
-}
-
-async function pages(admin: AdminClient, { path, member, query, limit }: Listing): Promise<Json[]> {
-  const items: Json[] = [];
-  let cursor: string | undefined;
-  do {
-    const size = Math.min(PAGE_MAX, limit - items.length);
-    const answer: JsonObject = await admin.get(path, { ...query, limit: size, cursor });
-    const page = answer[member];
-    if (!Array.isArray(page)) throw new CommandError("wrong_protocol", `The answer has no ${member}`);
-    items.push(...(page as Json[]));
-    cursor = typeof answer.cursor === "string" ? answer.cursor : undefined;
-  } while (cursor !== undefined && items.length < limit);
-  return items;
 }
 
 function approvalLines(approvals: readonly ApprovalAnswer[], status: string, limit: number): string[] {
@@ -141,7 +127,7 @@ interface Observation {
 }
 
 async function observationsOf(admin: AdminClient, limit: number): Promise<Observation[]> {
-  const items = await pages(admin, { path: "/v1/observations", member: "observations", query: {}, limit });
+  const items = await readPages(admin, { path: "/v1/observations", member: "observations", limit, pageMax: PAGE_MAX });
   return items as unknown as Observation[];
 }
 

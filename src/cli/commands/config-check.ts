@@ -14,8 +14,8 @@ sockets' directories. Changes nothing, and does not look whether ports are free 
     "holdpoint config check --config /etc/holdpoint/holdpoint.yaml",
     "holdpoint config check --json | jq -e '.warnings == []'",
   ],
-  run: async ({ options, config, configPath }) => {
-    const { faults, warnings, holds } = await checkConfig(await config());
+  run: async ({ options, config, configPath, environment }) => {
+    const { faults, warnings, holds } = await checkConfig(await config(), environment);
     if (faults.length > 0)
       throw new ConfigError("config_invalid", `${faults.length} fault(s) in what is configured`, faults);
     if (options.json) {

@@ -8,7 +8,8 @@ import { writeOut } from "../write-out.ts";
 export const configPrintCommand = defineCommand({
   name: "config print",
   options: { ...CONFIG_OPTION, ...JSON_OPTION },
-  details: `YAML that --config takes again. Passwords in URLs and the hashes of API keys are redacted, and marked.`,
+  details: `YAML that --config takes again. Redacted, and marked so: passwords in URLs, hashes of API keys, secrets of adapters,
+headers of executors.`,
   examples: [
     "holdpoint config print --config holdpoint.yaml",
     "holdpoint config print --json | jq -r '.settings[] | select(.source != \"default\") | .key'",

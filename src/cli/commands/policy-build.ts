@@ -6,6 +6,7 @@ import { toError } from "../../core/errors.ts";
 import { type Build, buildAndLoad } from "../build-and-load.ts";
 import { CommandError, defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
 import { policyReport, unconsultedWarning } from "../contract-faults.ts";
+import { type DomainSources, withDomainData } from "../domain-data.ts";
 import { checkEntrypoint, opaProgram, SOURCE_OPTIONS, sourcePaths } from "../opa-sources.ts";
 import { jsonPretty, plural, shown } from "../terminal.ts";
 import { writeError, writeOut } from "../write-out.ts";
@@ -20,9 +21,10 @@ export const policyBuildCommand = defineCommand({
     ...JSON_OPTION,
   },
   details: `Each PATH is a file, or a directory that is a root of its own: its data.yaml begins at the root of data.
-*_test.rego is left out. Builtins whose answer would not be OPA's own, or that are not deterministic, fail the build by
-name, and so do contracts that would deny everything: with a member or keyword that is misspelt or ill-typed. What was
-built is then loaded as the sidecar loads it, and only then put in place of FILE.`,
+*_test.rego is left out. A domain.yaml anywhere below becomes contracts, roles and entity types, and the build fails on
+what domain check calls an error. Builtins whose answer would not be OPA's own, or that are not deterministic, fail the
+build by name, and so do contracts that would deny everything: with a member or keyword that is misspelt or ill-typed.
+What was built is then loaded as the sidecar loads it, and only then put in place of FILE.`,
   examples: [
     "holdpoint policy build policies/ -o bundle.tar.gz --revision $(git rev-parse HEAD)",
     "holdpoint policy build rego/examples/refunds rego/examples/files -o bundle.tar.gz",
@@ -36,8 +38,10 @@ built is then loaded as the sidecar loads it, and only then put in place of FILE
     const paths = sourcePaths(words, options["no-library"]);
     const opa = opaProgram(options.opa, environment);
     const { revision } = options;
-    const build = { opa, entrypoint, paths, ...(revision === undefined ? {} : { revision }) };
-    const { built, warning } = await buildAside(out, build);
+    const settings = { opa, entrypoint, ...(revision === undefined ? {} : { revision }) };
+    const { built, warning } = await withDomainData(paths, (sources) =>
+      buildAside(out, { ...settings, paths: sources.paths }, sources),
+    );
     if (options.json) await writeOut(`${jsonPretty({ bundle: out, entrypoint, ...built })}\n`);
     else await writeOut(`${shown(out)}: ${plural(built.contracts, "contract")}, digest ${built.digest}\n`);
     if (built.contracts === 0 && !options["no-library"])
@@ -62,11 +66,11 @@ function checkOutput(out: string): void {
 }
 
 /** A sidecar that watches FILE never sees half of it, nor one that does not load. @throws CommandError */
-async function buildAside(out: string, build: Build) {
+async function buildAside(out: string, build: Build, { placeOf }: DomainSources) {
   const aside = join(dirname(out), `.holdpoint-build-${randomUUID()}.tar.gz`);
   try {
     const built = await buildAndLoad(aside, build);
-    const report = await policyReport(aside, build.entrypoint);
+    const report = await policyReport(aside, build.entrypoint, placeOf);
     if (report.faults.length > 0)
       throw new CommandError("contract_invalid", "Cannot build the bundle: its contracts would deny everything", {
         faults: report.faults,

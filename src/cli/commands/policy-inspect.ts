@@ -1,5 +1,6 @@
 /** `holdpoint policy inspect`: what a bundle holds, and whether the sidecar would take it. */
 import { existsSync, statSync } from "node:fs";
+import type { EntityType } from "../../core/domain.ts";
 import { ConfigError } from "../../core/errors.ts";
 import type { Json } from "../../core/types.ts";
 import { type BundleFacts, type ContractFacts, inspectBundle } from "../../policy/inspect-bundle.ts";
@@ -81,11 +82,17 @@ function document({ path, bytes, loading, facts, report }: Inspected): Json {
     rules: report.rules,
     unconsulted: report.unconsulted,
     contracts: (facts?.contracts ?? []).map(contractDocument),
+    entities: (facts?.entities ?? []).map(entityDocument),
     roles: (facts?.roles ?? []).map(({ name, permissions }) => ({ name, permissions })),
   };
 }
 
-function contractDocument({ action, risk, mode, approval, permit, thresholds }: ContractFacts): Json {
+function entityDocument({ name, states, events, transitions, attributes }: EntityType): Json {
+  return { type: name, states, events, transitions: transitions.length, attributes: [...attributes.keys()] };
+}
+
+function contractDocument(contract: ContractFacts): Json {
+  const { action, risk, mode, approval, permit, thresholds, executor, event } = contract;
   return {
     action,
     risk: risk ?? null,
@@ -93,6 +100,8 @@ function contractDocument({ action, risk, mode, approval, permit, thresholds }: 
     approval: approval ?? null,
     permit: permit ?? null,
     thresholds,
+    ...(executor === undefined ? {} : { executor }),
+    ...(event === undefined ? {} : { event }),
   };
 }
 
@@ -117,7 +126,11 @@ function text({ path, bytes, loading, facts, report }: Inspected): string[] {
   ]);
   const found = refusal?.faults ?? report.faults;
   const faults = found.length === 0 ? [] : ["", ...found.map((fault) => `  - ${fault}`)];
-  return [...head, ...faults, ...(facts === undefined ? [] : [...contractLines(facts), ...roleLines(facts)])];
+  return [
+    ...head,
+    ...faults,
+    ...(facts === undefined ? [] : [...contractLines(facts), ...entityLines(facts), ...roleLines(facts)]),
+  ];
 }
 
 function names(list: readonly string[] | undefined): string | undefined {
@@ -149,6 +162,15 @@ function permitText({ permit }: ContractFacts): string {
   if (permit?.required !== true) return "-";
   const ttl = typeof permit.ttl_seconds === "number" ? `, ${duration(permit.ttl_seconds)}` : "";
   return `required${typeof permit.audience === "string" ? ` for ${shown(permit.audience)}` : ""}${ttl}`;
+}
+
+function entityLines({ entities }: BundleFacts): string[] {
+  if (entities.length === 0) return [];
+  const rows = entities.map(({ name, states, events, transitions, attributes }) => [
+    shown(name),
+    ...[states.length, events.length, transitions.length, attributes.size].map(String),
+  ]);
+  return ["", ...table(["ENTITY", "STATES", "EVENTS", "TRANSITIONS", "ATTRIBUTES"], rows)];
 }
 
 function roleLines({ roles }: BundleFacts): string[] {

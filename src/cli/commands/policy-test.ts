@@ -1,6 +1,8 @@
 /** `holdpoint policy test`: the tests beside the sources, by `opa test`, with the shipped library. */
+import { DOMAINS_IGNORED } from "../../policy/build-bundle.ts";
 import { runOpa } from "../../policy/run-opa.ts";
 import { defineCommand, EXIT } from "../command.ts";
+import { withDomainData } from "../domain-data.ts";
 import { opaProgram, SOURCE_OPTIONS, testPaths } from "../opa-sources.ts";
 import { shownLines } from "../terminal.ts";
 import { writeError, writeOut } from "../write-out.ts";
@@ -30,8 +32,10 @@ compiles, or there is no test.`,
       ...(options.verbose ? ["--verbose"] : []),
       ...(options.json ? ["--format", "json"] : []),
     ];
-    const args = ["test", "--fail-on-empty", ...asked, "--", ...paths];
-    const { status, stdout, stderr } = await runOpa(opaProgram(options.opa, environment), args);
+    const opa = opaProgram(options.opa, environment);
+    const { status, stdout, stderr } = await withDomainData(paths, (sources) =>
+      runOpa(opa, ["test", "--fail-on-empty", ...DOMAINS_IGNORED, ...asked, "--", ...sources.paths]),
+    );
     await writeOut(shownLines(stdout));
     await writeError(shownLines(stderr));
     return status === 0 ? EXIT.done : EXIT.failed;

@@ -8,6 +8,7 @@ import { type PolicyCase, readCases } from "../../policy/read-cases.ts";
 import { type EngineAnswer, type PolicyDifference, type VerifyCase, verifyPolicy } from "../../policy/verify-policy.ts";
 import { withBuiltBundle } from "../build-and-load.ts";
 import { CommandError, defineCommand, EXIT, JSON_OPTION, usageError } from "../command.ts";
+import { withDomainData } from "../domain-data.ts";
 import { CAPABILITIES, checkEntrypoint, opaProgram, SOURCE_OPTIONS, sourcePaths } from "../opa-sources.ts";
 import { jsonPretty, plural, shown, shownLines } from "../terminal.ts";
 import { writeLines, writeOut } from "../write-out.ts";
@@ -34,7 +35,7 @@ export const policyVerifyCommand = defineCommand({
 
 Of expect only the members given are compared; exact: true compares the whole result. In place of a proposal (which is
 one of the tenant default, now) input is a whole policy input. In a directory every JSON and YAML file must be cases,
-but for data.json and data.yaml, which are the policy's. Exit code 3 on any difference.`,
+but for data.json, data.yaml and domain.yaml, which are the policy's. Exit code 3 on any difference.`,
   examples: [
     "holdpoint policy verify policies/ --cases policies/cases",
     "holdpoint policy verify rego/examples/* --cases rego/cases",
@@ -45,17 +46,17 @@ but for data.json and data.yaml, which are the policy's. Exit code 3 on any diff
     const now = new Date();
     const cases = readCases(options.cases).map((one) => verifyCase(one, now));
     const entrypoint = checkEntrypoint(options.entrypoint);
-    const paths = sourcePaths(words, options["no-library"]);
     const opa = opaProgram(options.opa, environment);
-    const compare = async (path: string) => {
-      const policy = await loadPolicy({ path, entrypoint });
-      const differences = await verifyPolicy({ opa, paths, policy, cases, capabilities: CAPABILITIES });
-      return { digest: policy.digest, differences, counts: countsOf(cases, differences) };
-    };
-    const verified =
-      options.bundle === undefined
-        ? await withBuiltBundle({ opa, entrypoint, paths }, compare)
-        : await compare(options.bundle);
+    const verified = await withDomainData(sourcePaths(words, options["no-library"]), ({ paths }) => {
+      const compare = async (path: string) => {
+        const policy = await loadPolicy({ path, entrypoint });
+        const differences = await verifyPolicy({ opa, paths, policy, cases, capabilities: CAPABILITIES });
+        return { digest: policy.digest, differences, counts: countsOf(cases, differences) };
+      };
+      return options.bundle === undefined
+        ? withBuiltBundle({ opa, entrypoint, paths }, compare)
+        : compare(options.bundle);
+    });
     if (options.json) await writeOut(`${jsonPretty(document(verified))}\n`);
     else await writeLines(text(verified));
     return verified.differences.length === 0 ? EXIT.done : EXIT.differs;

@@ -17,7 +17,7 @@ error.`,
     // A worker has its configuration from its primary: on disk may lie another by now.
     if (cluster.isWorker) {
       const { serveAsWorker } = await import("../serve.ts");
-      await serveAsWorker(hangups);
+      await serveAsWorker({ hangups, environment });
       return EXIT.done;
     }
     const { loadConfig } = await import("../../config/load-config.ts");
@@ -25,7 +25,7 @@ error.`,
     const settings = load();
     // A configuration with faults is told before the server's parts are loaded.
     const { serve } = await import("../serve.ts");
-    await serve(settings, { load, path: configPath, hangups });
+    await serve(settings, { load, path: configPath, hangups, environment });
     return EXIT.done;
   },
 });

@@ -5,13 +5,24 @@ import { actorsByDepth, DELEGATION_DEPTH_MAX, digestText, entity, identifier } f
 import {
   actSchema,
   batchSchema,
+  eventSchema,
+  eventsSchema,
+  freezeSchema,
   grantSchema,
+  liftSchema,
+  operatorActor,
+  proposalGateActionSchema,
+  proposalGateDecideSchema,
   reportSchema,
+  resolveSchema,
   reviewerActor,
   usePermitSchema,
 } from "../request-schemas.ts";
+import * as context from "./context-schemas.ts";
 import { EXAMPLES } from "./examples.ts";
+import * as gate from "./proposal-gate-schemas.ts";
 import * as answers from "./response-schemas.ts";
+import * as timeline from "./timeline-schemas.ts";
 
 const NAMED = {
   // requests
@@ -21,6 +32,14 @@ const NAMED = {
   Grant: [grantSchema, "A reviewer's grant"],
   DenialOrCancellation: [actSchema, "A reviewer's denial, or a cancellation"],
   ReviewerActor: [reviewerActor, "Who reviews, where no credential says so"],
+  Event: [eventSchema, "What happened to an entity"],
+  Webhook: [z.unknown(), "What another system sends, as it sends it"],
+  FreezeRequest: [freezeSchema, "What to stop, and why"],
+  FreezeLift: [liftSchema, "Why it may go on"],
+  Resolution: [resolveSchema, "What became of an execution"],
+  OperatorActor: [operatorActor, "Who operates, where no credential says so"],
+  GateProposal: [proposalGateDecideSchema, "What an actor wants to do, in the words of proposal gates"],
+  GateAction: [proposalGateActionSchema, "With which arguments an actor wants to act on the entity in the path"],
   // answers
   Decision: [answers.decision, "What may happen, and why"],
   Decisions: [answers.decisions, "Answers to a batch"],
@@ -35,6 +54,27 @@ const NAMED = {
   ApprovalPage: [answers.approvals, "One page of approvals"],
   Reviewed: [answers.reviewed, "The approval after the reviewer's act"],
   Review: [answers.review, "What one reviewer said"],
+  EventTaken: [context.eventTaken, "An event that is on record, and what became of it"],
+  EventsTaken: [context.eventsTaken, "Answers to several events"],
+  EventOrEventsTaken: [z.union([context.eventTaken, context.eventsTaken]), "Answer to one event, or to several"],
+  WebhookIgnored: [context.webhookIgnored, "A webhook that is genuine, and none of ours"],
+  WebhookTaken: [z.union([context.eventTaken, context.webhookIgnored]), "Answer to a webhook"],
+  EntityRead: [context.entityRead, "Where an entity stands, and how it came there"],
+  Freeze: [context.freeze, "What is stopped, by whom and why"],
+  Freezes: [context.freezes, "What is frozen"],
+  Frozen: [context.frozen, "The freeze that was set"],
+  FreezeLifted: [context.lifted, "The freeze that was lifted"],
+  GateDecision: [gate.gateDecision, "What may happen, in the words of proposal gates"],
+  ActionExecuted: [gate.actionExecuted, "An action that ran"],
+  ActionRefused: [gate.actionRefused, "An action that may not run, or that nobody would run"],
+  ActionFailed: [gate.actionFailed, "An action that did not run"],
+  ActionUnknown: [gate.actionUnknown, "An action of which nobody knows whether it ran"],
+  ApprovalOpened: [gate.approvalOpened, "An approval that people decide"],
+  ApprovalRefused: [gate.approvalRefused, "An action that no approval would allow"],
+  NoApprovalNeeded: [gate.noApprovalNeeded, "An action that may run without"],
+  TimelineRow: [timeline.timelineRow, "One thing that happened"],
+  TraceTimeline: [timeline.traceTimeline, "What happened in one trace"],
+  EntityTimeline: [timeline.entityTimeline, "What happened to one entity"],
   Observation: [answers.observation, "What observe mode let pass"],
   ObservationPage: [answers.observations, "One page of observations"],
   LedgerEntry: [answers.ledgerEntry, "A fact; further members are those of its kind"],
@@ -46,6 +86,7 @@ const NAMED = {
   Keys: [answers.jwks, "JWK Set (RFC 7517)"],
   Description: [z.looseObject({ openapi: z.string() }), "OpenAPI 3.1"],
   Problem: [answers.problem, "Problem details (RFC 9457)"],
+  GateProblem: [gate.gateProblem, "Problem details (RFC 9457), with what proposal gates call it"],
   ProblemCode: [answers.problemCode, "Stable; new ones may come"],
   // parts
   Identifier: [
@@ -63,7 +104,7 @@ const NAMED = {
   ApprovalStatus: [answers.approvalStatus, "The state of an approval"],
 } as const satisfies Readonly<Record<string, readonly [z.ZodType, string]>>;
 
-export type SchemaName = keyof typeof NAMED | "Batch";
+export type SchemaName = keyof typeof NAMED | "Batch" | "Events" | "EventOrEvents";
 
 export type JsonSchema = Record<string, unknown>;
 
@@ -80,7 +121,7 @@ interface NamedSchema {
 /** @param batchMax of this sidecar */
 export function describeSchemas(batchMax: number): Readonly<Record<string, JsonSchema>> {
   const others = Object.entries(NAMED).map(([id, [schema, description]]) => ({ id, schema, description }));
-  const all: readonly NamedSchema[] = [...others, ...actors(), batch(batchMax)];
+  const all: readonly NamedSchema[] = [...others, ...actors(), batch(batchMax), ...events(batchMax)];
   const registry = z.registry<{ id: string }>();
   for (const { id, schema } of all) registry.add(schema, { id });
   const { schemas } = z.toJSONSchema(registry, { uri: (id) => `${PREFIX}${id}`, unrepresentable: "any" });
@@ -100,6 +141,15 @@ function actors(): readonly NamedSchema[] {
 function batch(batchMax: number): NamedSchema {
   const schema = batchSchema.extend({ proposals: z.array(proposalSchema).min(1).max(batchMax) });
   return { id: "Batch", schema, description: "Proposals, each decided on its own" };
+}
+
+/** As a batch of proposals. */
+function events(batchMax: number): readonly NamedSchema[] {
+  const several = eventsSchema.extend({ events: z.array(eventSchema).min(1).max(batchMax) });
+  return [
+    { id: "Events", schema: several, description: "Events, each taken on its own" },
+    { id: "EventOrEvents", schema: z.union([eventSchema, several]), description: "One event, or several" },
+  ];
 }
 
 /** In a document of OpenAPI the dialect is the document's, and names are places in it. */

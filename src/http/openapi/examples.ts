@@ -1,4 +1,7 @@
-/** One refund from proposal to report, as a sidecar with the example policies answers it; the permit's text is cut. */
+/**
+ * One refund from proposal to report, as a sidecar with the example policies answers it, and what happens around another
+ * order; the permit's text is cut.
+ */
 import type { SchemaName } from "./components.ts";
 
 const ARGUMENT_DIGEST = "sha256:80cda107261534bd841313abab246564d1bd1f52e4833d638453a8b1689bb4a4";
@@ -27,6 +30,7 @@ const decision = {
   decided_at: "2026-11-20T19:47:02.941Z",
   decision_id: DECISION_ID,
   enforced: true,
+  entity_version: 0,
   input_hash: "sha256:37dfa7df7f392431d8b57ab306b888b47074d1b69de9adadecf1ea39fb3089c8",
   mode: "enforce",
   obligations: {},
@@ -58,6 +62,10 @@ const approval = {
   id: APPROVAL_ID,
   status: "granted",
   tenant: "default",
+  action_name: action.name,
+  entity_id: entity.id,
+  reviewed_by: "olivia",
+  reviewed_at: "2026-11-20T19:47:02.936Z",
   action,
   actor,
   entity,
@@ -96,6 +104,30 @@ const verified = {
   trace_id: TRACE_ID,
 };
 
+const event = {
+  id: "evt_3Q8",
+  source: "stripe",
+  type: "ORDER_PAID",
+  entity: { type: "order", id: "ord_002" },
+  actor: { id: "stripe", type: "service" },
+  time: "2026-11-20T19:40:11Z",
+  data: { amount: 49 },
+};
+
+const appended = { applied: true, from: "CREATED", version: 2, trace_id: TRACE_ID };
+const CHAIN = "sha256:0c38f6c30e28cbb4c7e2e8bb0f6bd2ec6f03bbf9aa5ee84d0ba5ee4ee2d5a2c3";
+
+const freeze = {
+  id: "frz_01M7X7Z0N0W0V8Q3Y5W7J1Z9AB",
+  kind: "actor",
+  subject: "support-agent",
+  reason: "paid the same invoice twice",
+  by: "olivia",
+  at: "2026-11-20T19:50:00.000Z",
+};
+
+const gateIds = { decision_id: DECISION_ID, execution_id: EXECUTION_ID };
+
 export const EXAMPLES: Readonly<Partial<Record<SchemaName, unknown>>> = {
   Proposal: proposal,
   Decision: decision,
@@ -115,6 +147,76 @@ export const EXAMPLES: Readonly<Partial<Record<SchemaName, unknown>>> = {
     result_digest: "sha256:39f94024cbcf740958d8bb6e25095e33ee260776744698ff4e0d43a4454bf72f",
     consumed_at: "2026-11-20T19:47:02.956Z",
     reported_at: "2026-11-20T19:47:02.963Z",
+  },
+  Event: event,
+  EventTaken: {
+    event_id: event.id,
+    source: event.source,
+    type: event.type,
+    entity: event.entity,
+    sequence: 2,
+    repeated: false,
+    ...appended,
+    state: "PAID",
+  },
+  EntityRead: {
+    ...event.entity,
+    state: "PAID",
+    version: 2,
+    attributes: { paid: 49 },
+    events: 2,
+    chain: CHAIN,
+    changed_at: "2026-11-20T19:40:12.031Z",
+    history: [
+      {
+        sequence: 2,
+        received_at: "2026-11-20T19:40:12.031Z",
+        ...event,
+        ...appended,
+        to: "PAID",
+        policy_digest: POLICY_DIGEST,
+      },
+    ],
+    cursor: 2,
+    rebuild: { matches: true, events: 2 },
+  },
+  FreezeRequest: { kind: freeze.kind, subject: freeze.subject, reason: freeze.reason },
+  Freeze: freeze,
+  FreezeLift: { reason: "the agent was corrected" },
+  Resolution: { status: "succeeded", reason: "the payment is in the bank's statement" },
+  GateProposal: {
+    id: "toolcall_01J8Z9",
+    entity_id: "ord_002",
+    entity_type: "order",
+    action_name: "ISSUE_REFUND",
+    actor_id: "support-agent",
+    parameters: { amount: 4900, reason: "customer request" },
+  },
+  GateDecision: {
+    proposal_id: "toolcall_01J8Z9",
+    outcome: "approval_required",
+    reasons: ["approval_required"],
+    message: "request approval before executing",
+    details: [{ code: "approval_required", message: "refund above 100" }],
+    decision_id: DECISION_ID,
+    approval_id: APPROVAL_ID,
+    trace_id: TRACE_ID,
+  },
+  GateAction: { entity_type: "order", actor, parameters: { amount: 49, reason: "customer request" } },
+  ActionExecuted: {
+    result: {
+      action_name: "REFUND_ORDER",
+      entity_id: "ord_002",
+      status: "succeeded",
+      executed: true,
+      message: "refund of 49.00 issued",
+      output: { message: "refund of 49.00 issued" },
+      event: "ORDER_REFUNDED",
+      state: "REFUNDED",
+      version: 3,
+      ...gateIds,
+    },
+    trace_id: TRACE_ID,
   },
   Problem: {
     type: "urn:holdpoint:problem:already_consumed",

@@ -1,90 +1,26 @@
 /** Every route of both ports: what it takes, what it answers, who may ask. A test holds this list to the real routers. */
-import { type ErrorCode, PERMIT_CODES } from "../../core/errors.ts";
-import type { Scope } from "../credential.ts";
-import type { SchemaName } from "./components.ts";
-import type { ParameterName } from "./parameters.ts";
+import { eventOperations, freezeOperations, resolveOperation } from "./context-operations.ts";
+import {
+  ANYBODY,
+  ANYWHERE,
+  BODY,
+  CREDENTIAL,
+  DECIDE,
+  DECIDING,
+  HTML,
+  json,
+  LEDGER,
+  type Operation,
+  PERMIT,
+  READ,
+  REVIEW,
+  REVIEWING,
+  STORE,
+} from "./operation.ts";
+import { proposalGateOperations } from "./proposal-gate-operations.ts";
+import { timelineOperations } from "./timeline-operations.ts";
 
-export type Port = "decision" | "admin";
-
-/** Whose credentials serve: any one of the scopes; without any, nobody is asked. */
-type Scopes = readonly Scope[];
-
-export interface Content {
-  readonly type: string;
-  /** Of text: nothing is said about its inside. */
-  readonly schema?: SchemaName;
-}
-
-export interface Answer {
-  readonly description: string;
-  readonly content?: Content;
-}
-
-export interface Operation {
-  readonly method: "get" | "post";
-  readonly path: string;
-  readonly id: string;
-  readonly tag: Tag;
-  readonly summary: string;
-  readonly description?: string;
-  /** By the ports that serve it. */
-  readonly scopes: Readonly<Partial<Record<Port, Scopes>>>;
-  /** For people with browsers: takes the token as a password, too, and says in HTML what is wrong. */
-  readonly isPage?: true;
-  readonly parameters?: readonly ParameterName[];
-  readonly body?: { readonly schema: SchemaName; readonly isRequired: boolean };
-  readonly answers: Readonly<Record<number, Answer>>;
-  readonly problems: readonly ErrorCode[];
-}
-
-export const TAGS = {
-  decisions: "What an agent wants to do, and whether it may",
-  permits: "Checked where the action runs, each use once",
-  executions: "What became of what was permitted",
-  approvals: "What people decide",
-  observations: "What observe mode let pass, and enforcing would have stopped",
-  ledger: "The record of all of it: a Merkle log",
-  policy: "Which policy decides",
-  operations: "Health, metrics, keys, this description",
-  status: "The sidecar at a glance, for people",
-} as const;
-
-export type Tag = keyof typeof TAGS;
-
-const DECIDE: Operation["scopes"] = { decision: ["decide"], admin: ["decide"] };
-const READ: Operation["scopes"] = { admin: ["operate", "review"] };
-const REVIEW: Operation["scopes"] = { admin: ["review"] };
-const ANYBODY: Operation["scopes"] = { decision: [], admin: [] };
-
-/** A page of some web site meets a port without authentication; whatever else goes wrong. */
-const ANYWHERE = ["forbidden", "internal_error"] as const;
-const CREDENTIAL = [...ANYWHERE, "unauthenticated", "too_many_attempts", "identity_unavailable"] as const;
-const BODY = [
-  "malformed_json",
-  "duplicate_key",
-  "ill_formed_unicode",
-  "inexact_number",
-  "depth_exceeded",
-  "invalid_request",
-  "body_too_large",
-  "wrong_content_type",
-  "wrong_content_encoding",
-] as const;
-const STORE = ["store_unavailable", "overloaded", "shutting_down", "integrity_failure"] as const;
-const LEDGER = ["ledger_unavailable", "overloaded", "shutting_down", "integrity_failure"] as const;
-const DECIDING = [...STORE, ...LEDGER, "signing_unavailable"] as const;
-const PERMIT = [...PERMIT_CODES, "policy_not_loaded"] as const;
-const REVIEWING = [
-  "approval_not_found",
-  "self_approval",
-  "role_missing",
-  "approval_not_pending",
-  "approval_changed",
-  "already_reviewed",
-] as const;
-
-const json = (schema: SchemaName): Content => ({ type: "application/json", schema });
-export const HTML: Content = { type: "text/html; charset=utf-8" };
+export type { Operation } from "./operation.ts";
 
 const decisionOperations: readonly Operation[] = [
   {
@@ -247,6 +183,7 @@ const readingOperations: readonly Operation[] = [
     answers: { 200: { description: "One page, oldest first", content: json("ExecutionPage") } },
     problems: [...CREDENTIAL, ...STORE, "invalid_request"],
   },
+  resolveOperation,
   {
     method: "get",
     path: "/v1/observations",
@@ -415,7 +352,11 @@ const statusOperations: readonly Operation[] = [
 
 export const OPERATIONS: readonly Operation[] = [
   ...decisionOperations,
+  ...proposalGateOperations,
   ...approvalOperations,
+  ...eventOperations,
+  ...timelineOperations,
+  ...freezeOperations,
   ...readingOperations,
   ...commonOperations,
   ...statusOperations,

@@ -5,9 +5,11 @@ import {
   DURATION,
   ENTRIES_PAGE,
   EXECUTIONS_PAGE,
+  HISTORY_PAGE,
   OBSERVATIONS_PAGE,
   type PageSize,
 } from "../request-schemas.ts";
+import { TIMELINE_PARAMETERS } from "./timeline-parameters.ts";
 
 /** Fifteen digits: every one is an exact number in JSON. */
 const INDEX_MAX = 999_999_999_999_999;
@@ -56,5 +58,18 @@ export function describeParameters(waitMsMax: number) {
     Refresh: query("refresh", "The page loads itself anew, unless this is off", { type: "string", enum: ["off"] }),
     Start: query("start", "Index of the first entry", { ...index, default: 0 }),
     EntryIndex: path("index", "Of the entry", index),
+    ExecutionId: path("id", "`execution_id` of the consumption", { type: "string" }),
+    FreezeId: path("id", "As the freeze had it", { type: "string" }),
+    AdapterName: path("adapter", "As the sidecar's configuration names it", { type: "string" }),
+    EntityType: path("type", "Of the entity", { type: "string" }),
+    EntityId: path("id", "Of the entity; percent-encoded where it holds slashes", { type: "string" }),
+    ActionName: path("action", "Name of the action; percent-encoded where it holds slashes", { type: "string" }),
+    HistoryLimit: limit(HISTORY_PAGE),
+    HistoryCursor: query("cursor", "`cursor` of the page before", { ...index, minimum: 1 }),
+    Rebuild: query("rebuild", "`full`: rebuild the entity however many events it has", {
+      type: "string",
+      enum: ["full"],
+    }),
+    ...TIMELINE_PARAMETERS,
   };
 }

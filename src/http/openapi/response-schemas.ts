@@ -11,7 +11,10 @@ import {
 import { actor, digestText, entity, identifier, jsonObject, roles, tenantName } from "../../core/schema.ts";
 import { APPROVAL_STATUSES } from "../request-schemas.ts";
 
-export const time = z.string().meta({ format: "date-time" });
+export const time = z
+  .string()
+  .regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/)
+  .meta({ format: "date-time" });
 export const traceId = z.string().regex(/^[0-9a-f]{32}$/);
 export const mode = z.enum(["enforce", "observe"]);
 export const outcome = z.enum(["allow", "deny", "compute", "escalate"]);
@@ -44,6 +47,8 @@ export const problem = z.strictObject({
   offset: count.optional().describe("Character of the body at which it stops being JSON"),
   approval_status: approvalStatus.optional(),
   execution_status: z.enum(["succeeded", "failed"]).optional(),
+  current_state: z.string().optional().describe("Of the entity; empty before its first transition"),
+  current_version: count.optional().describe("Of the entity"),
   outcome: z
     .enum(["allow", "deny"])
     .optional()
@@ -52,6 +57,21 @@ export const problem = z.strictObject({
   enforced: z.boolean().optional(),
   valid: z.literal(false).optional().describe("Of a permit"),
   trace_id: traceId,
+});
+
+const limit = z.strictObject({
+  key: z.string().describe("As policy built it"),
+  limit: z.number(),
+  used: z.number(),
+  remaining: z.number(),
+  window_seconds: z.number(),
+  resets_at: time.describe("When the window, or the oldest used part of a sliding one, ends"),
+});
+
+const lock = z.strictObject({
+  key: z.string().describe("As policy built it"),
+  fence: count.describe("Grows with every holder: what is behind the lock refuses a smaller one than it has seen"),
+  expires_at: time,
 });
 
 export const decision = z.strictObject({
@@ -66,6 +86,9 @@ export const decision = z.strictObject({
   approval: z.strictObject({ id: identifier, status: approvalStatus, expires_at: time }).optional(),
   permit: z.string().optional().describe("Compact JWS: shown where the action runs, to be consumed"),
   permit_id: identifier.optional(),
+  limits: z.array(limit).optional().describe("What this action adds to, after it was charged where it may run"),
+  lock: lock.optional().describe("Held for this action until its permit is used or expires"),
+  entity_version: count.optional().describe("Of the entity that was decided on, where the domain knows it"),
   argument_digest: digestText,
   original_argument_digest: digestText.optional().describe("Of the arguments as proposed, where they were rewritten"),
   observed_argument_digest: digestText.optional().describe("In observe mode: of the arguments policy would have made"),
@@ -144,6 +167,10 @@ export const approval = z.strictObject({
   id: identifier,
   status: approvalStatus,
   tenant: tenantName,
+  action_name: identifier,
+  entity_id: identifier.optional(),
+  reviewed_by: identifier.optional().describe("Who reviewed last"),
+  reviewed_at: time.optional(),
   action,
   actor,
   entity: entity.nullable(),
@@ -172,6 +199,13 @@ export const approval = z.strictObject({
 export const approvals = z.strictObject({ approvals: z.array(approval), cursor });
 export const reviewed = z.strictObject({ approval });
 
+/** Of an entity that the domain knows, as it was decided on. */
+const decidedEntity = entity.extend({
+  state: identifier.nullable().optional(),
+  version: count.optional(),
+  attributes: jsonObject.optional(),
+});
+
 export const observation = z.strictObject({
   index: count.describe("Of the entry in the ledger"),
   observed_outcome: z.enum(["deny", "compute", "escalate"]),
@@ -180,7 +214,7 @@ export const observation = z.strictObject({
   decided_at: time,
   action,
   actor,
-  entity: entity.nullable(),
+  entity: decidedEntity.nullable(),
   reasons: z.array(reason),
   contract: identifier.optional(),
   rules: z.array(identifier).optional(),

@@ -1,10 +1,6 @@
 /**
- * The store in one LMDB directory, for one machine: any number of processes may open it.
- *
- * INVARIANT: whatever a change depends on is read inside the write transaction that makes it. LMDB has one writer at a
- * time across processes, so that is all the atomicity needs. lmdb-js runs many queued changes in one transaction and
- * one fsync; each is a child transaction of its own, so that one which throws leaves nothing of itself behind and does
- * not take the others with it. A promise resolves after the fsync.
+ * The store in one LMDB directory, for one machine: any number of processes may open it. Approvals, permits, executions
+ * and facts are here, the shared context in embedded-context.ts; transactions.ts says what makes either atomic.
  */
 import type { Key, RootDatabase } from "lmdb";
 import {
@@ -17,8 +13,8 @@ import {
   speaksForScope,
   usedApproval,
 } from "../../core/approval-state.ts";
-import { ConflictError, toError } from "../../core/errors.ts";
-import { approvalIdIn, executionIdOf, isApprovalId, isPermitId, partitionOfScope } from "../../core/partition.ts";
+import { ConflictError } from "../../core/errors.ts";
+import { approvalIdIn, CONTEXT_PARTITION, executionIdOf, isApprovalId, isPermitId } from "../../core/partition.ts";
 import type {
   Approval,
   ApprovalPage,
@@ -33,8 +29,9 @@ import type {
   Store,
   StoreFact,
 } from "../../core/ports.ts";
-import type { Digest, JsonObject, Tenant } from "../../core/types.ts";
+import type { Digest, Tenant } from "../../core/types.ts";
 import { ApprovalWaiters } from "../approval-waiters.ts";
+import { isConsumable } from "../check-context.ts";
 import {
   checkLimit,
   checkOpenApproval,
@@ -47,29 +44,25 @@ import {
 import { checkReview, checkReviewer } from "../check-review.ts";
 import { LIMITS } from "../limits.ts";
 import { cursorOf, idOfSortKey, sortKeyOf } from "../page-cursor.ts";
-import { approvalPayload, executionPayload } from "../record-text.ts";
+import { approvalPayload, executionPayload, type KeptPermit } from "../record-text.ts";
 import type { StoreOptions } from "../store-options.ts";
 import { uniqueId } from "../unique-id.ts";
 import { useOfReport } from "../use-of-report.ts";
-import { withinDeadline } from "../within-deadline.ts";
+import { EmbeddedContext } from "./embedded-context.ts";
+import type { Holding } from "./holding-rows.ts";
 import type { MonotoneClock } from "./monotone-clock.ts";
-import { type Rows, Tables } from "./tables.ts";
-
-const CLOCK: Key = ["clock"];
+import type { Tables } from "./tables.ts";
+import { Transactions } from "./transactions.ts";
 
 export class EmbeddedStore implements Store {
-  readonly #database: RootDatabase<string, Key>;
-  readonly #clock: MonotoneClock;
+  readonly #transactions: Transactions;
+  readonly #context: EmbeddedContext;
   readonly #options: StoreOptions;
-  /** While somebody holds: writes wait for it. */
-  #held: Promise<void> | undefined;
-  /** Each resolves when a write that runs has ended, well or not. */
-  readonly #running = new Set<Promise<void>>();
   readonly #waiters: ApprovalWaiters;
 
   constructor(database: RootDatabase<string, Key>, clock: MonotoneClock, options: StoreOptions) {
-    this.#database = database;
-    this.#clock = clock;
+    this.#transactions = new Transactions(database, clock, options.timeoutMs);
+    this.#context = new EmbeddedContext(this.#transactions, options);
     this.#options = options;
     this.#waiters = new ApprovalWaiters((tenant, id) => this.readApproval(tenant, id), options);
   }
@@ -77,11 +70,11 @@ export class EmbeddedStore implements Store {
   async openApproval(request: OpenApproval): ReturnType<Store["openApproval"]> {
     checkOpenApproval(request);
     this.#checkSubject(request.subject);
-    return this.#write("open an approval", request.tenant, (tables, nowMs) => {
+    return this.#transactions.write("open an approval", request.tenant, (tables, nowMs) => {
       const newest = tables.newestOfScope(request.scopeDigest);
       const current = newest === undefined ? undefined : approvalAt(newest, nowMs);
       if (current !== undefined && speaksForScope(current)) return { kind: "existing", approval: current };
-      const partition = partitionOfScope(request.scopeDigest);
+      const partition = CONTEXT_PARTITION;
       if (tables.pendingIn(partition, nowMs, request.pendingMax + 1) >= request.pendingMax) return { kind: "full" };
       const approval = openedApproval(request, approvalIdIn(partition, uniqueId()), nowMs);
       tables.putApproval(undefined, approval, undefined);
@@ -91,19 +84,21 @@ export class EmbeddedStore implements Store {
 
   async readApproval(tenant: Tenant, id: string): Promise<Approval | undefined> {
     if (!isTenant(tenant) || !isApprovalId(id)) return undefined;
-    return this.#read("read an approval", tenant, (tables, nowMs) => at(tables.approval(id), nowMs));
+    return this.#transactions.read("read an approval", tenant, (tables, nowMs) => at(tables.approval(id), nowMs));
   }
 
   async findApproval(tenant: Tenant, scopeDigest: Digest): Promise<Approval | undefined> {
     if (!isTenant(tenant) || !isDigest(scopeDigest)) return undefined;
-    return this.#read("find an approval", tenant, (tables, nowMs) => at(tables.newestOfScope(scopeDigest), nowMs));
+    return this.#transactions.read("find an approval", tenant, (tables, nowMs) =>
+      at(tables.newestOfScope(scopeDigest), nowMs),
+    );
   }
 
   async listApprovals({ tenant, status, limit, cursor }: ListApprovals): Promise<ApprovalPage> {
     checkTenant(tenant);
     checkLimit(limit, LIMITS.page);
     const after = sortKeyOf(cursor);
-    return this.#read("list approvals", tenant, (tables, nowMs) => {
+    return this.#transactions.read("list approvals", tenant, (tables, nowMs) => {
       const found = tables.page(["status", status], { after, limit: limit + 1, isNewestFirst: status !== "pending" });
       const page = pageOf(found, limit);
       const approvals = page.rows.map((row) => at(tables.approval(idOfSortKey(row)), nowMs));
@@ -118,7 +113,7 @@ export class EmbeddedStore implements Store {
     checkReview(request);
     if (request.edit !== undefined) this.#checkSubject(request.edit.subject);
     const { editsMax } = this.#options;
-    const result = await this.#write("review an approval", tenant, (tables, nowMs) => {
+    const result = await this.#transactions.write("review an approval", tenant, (tables, nowMs) => {
       const before = tables.approval(id);
       if (before === undefined) return { kind: "not_found" } as const;
       const transition = reviewTransition(before, request, { nowMs, editsMax });
@@ -142,10 +137,14 @@ export class EmbeddedStore implements Store {
   async expireApprovals(tenant: Tenant, limit: number): ReturnType<Store["expireApprovals"]> {
     checkTenant(tenant);
     checkLimit(limit, LIMITS.sweep);
-    if (!(await this.#read("look for overdue approvals", tenant, (tables, nowMs) => tables.isSweepDue(nowMs))))
+    if (
+      !(await this.#transactions.read("look for overdue approvals", tenant, (tables, nowMs) =>
+        tables.isSweepDue(nowMs),
+      ))
+    )
       return [];
-    const expired = await this.#write("expire approvals", tenant, (tables, nowMs) => {
-      tables.purge(nowMs, limit);
+    const expired = await this.#transactions.write("expire approvals", tenant, (tables, nowMs) => {
+      tables.purge(nowMs, { left: LIMITS.purge });
       return tables.overdue(nowMs, limit).flatMap((row) => {
         const approval = this.#expire(tables, row, nowMs);
         if (approval === undefined) return [];
@@ -159,7 +158,7 @@ export class EmbeddedStore implements Store {
   async issuePermit(record: PermitRecord): Promise<boolean> {
     checkPermitRecord(record);
     checkTextBytes("a permit's subject", record.subjectText, this.#options.subjectBytesMax);
-    return this.#write("issue a permit", record.tenant, (tables) => {
+    return this.#transactions.write("issue a permit", record.tenant, (tables) => {
       if (tables.permit(record.jti) !== undefined) return false;
       const purgeAtMs = record.expiresAtMs + this.#options.permitGraceSeconds * 1000;
       tables.putPermit({ ...record, usesLeft: record.uses }, purgeAtMs);
@@ -169,16 +168,18 @@ export class EmbeddedStore implements Store {
 
   async readPermit(tenant: Tenant, jti: string): ReturnType<Store["readPermit"]> {
     if (!isTenant(tenant) || !isPermitId(jti)) return undefined;
-    return this.#read("read a permit", tenant, (tables, nowMs) => {
+    return this.#transactions.read("read a permit", tenant, (tables, nowMs) => {
       const permit = this.#permit(tables, jti, nowMs);
-      return permit === undefined ? undefined : { ...permit, approvalId: permit.approvalId };
+      if (permit === undefined) return undefined;
+      const { approvalId, uses, usesLeft, expiresAtMs, subjectText } = permit;
+      return { jti, tenant, approvalId, uses, usesLeft, expiresAtMs, subjectText };
     });
   }
 
   async consumePermit(request: ConsumePermit): ReturnType<Store["consumePermit"]> {
-    const { tenant, jti, approvalId } = request;
-    if (!isTenant(tenant) || !isPermitId(jti)) return { kind: "unknown_permit" };
-    const result = await this.#write("consume a permit", tenant, (tables, nowMs) =>
+    const { tenant, approvalId } = request;
+    if (!isTenant(tenant) || !isConsumable(request)) return { kind: "unknown_permit" };
+    const result = await this.#transactions.write("consume a permit", tenant, (tables, nowMs) =>
       this.#consume(tables, request, nowMs),
     );
     if (result.kind === "consumed" && approvalId !== undefined) this.#waiters.changed(tenant, approvalId);
@@ -189,7 +190,7 @@ export class EmbeddedStore implements Store {
     const { tenant, jti, status, resultDigest } = request;
     if (!isTenant(tenant) || !isPermitId(jti)) return { kind: "not_found" };
     const use = useOfReport(request);
-    return this.#write("report an execution", tenant, (tables, nowMs) => {
+    return this.#transactions.write("report an execution", tenant, (tables, nowMs) => {
       // The first use is on record for as long as any of them: it tells a permit once used from one that never was.
       const first = tables.execution(executionIdOf(jti, 1));
       if (first === undefined) return { kind: tables.permit(jti) === undefined ? "not_found" : "not_consumed" };
@@ -203,6 +204,7 @@ export class EmbeddedStore implements Store {
       }
       const closed: Execution = { ...execution, status, resultDigest, reportedAtMs: nowMs };
       tables.putExecution(closed, kept.uses, this.#retentionMs);
+      tables.holdings.reported(jti, status, nowMs);
       const factId = `${closed.executionId}:reported`;
       const payload = executionPayload(closed);
       tables.putFact({ factId, tenant, kind: "execution_reported", atMs: nowMs, subjectId: jti, payload });
@@ -218,7 +220,7 @@ export class EmbeddedStore implements Store {
     checkTenant(tenant);
     checkLimit(limit, LIMITS.page);
     const after = sortKeyOf(cursor);
-    return this.#read("list executions", tenant, (tables) => {
+    return this.#transactions.read("list executions", tenant, (tables) => {
       const page = pageOf(tables.page(["unknown"], { after, limit: limit + 1, isNewestFirst: false }), limit);
       const executions = page.rows.flatMap((row) => tables.execution(idOfSortKey(row))?.execution ?? []);
       return { executions, cursor: page.cursor };
@@ -229,7 +231,7 @@ export class EmbeddedStore implements Store {
     checkTenant(tenant);
     const own = factIds.filter((factId) => factId.length <= 128);
     if (own.length === 0) return;
-    await this.#write("drop facts", tenant, (tables) => {
+    await this.#transactions.write("drop facts", tenant, (tables) => {
       for (const factId of own) tables.dropFact(factId);
     });
   }
@@ -237,16 +239,18 @@ export class EmbeddedStore implements Store {
   async takeFacts(tenant: Tenant, olderThanMs: number, limit: number): Promise<readonly StoreFact[]> {
     checkTenant(tenant);
     checkLimit(limit, LIMITS.facts);
-    const isDue = await this.#read("look for facts", tenant, (tables, nowMs) => tables.isFactDue(nowMs - olderThanMs));
+    const isDue = await this.#transactions.read("look for facts", tenant, (tables, nowMs) =>
+      tables.isFactDue(nowMs - olderThanMs),
+    );
     if (!isDue) return [];
-    return this.#write("take facts", tenant, (tables, nowMs) =>
+    return this.#transactions.write("take facts", tenant, (tables, nowMs) =>
       tables.takeFacts(nowMs - olderThanMs, nowMs + this.#options.factLeaseMs, limit),
     );
   }
 
   async countApprovals(tenant: Tenant): ReturnType<Store["countApprovals"]> {
     checkTenant(tenant);
-    return this.#read("count approvals", tenant, (tables, nowMs) => {
+    return this.#transactions.read("count approvals", tenant, (tables, nowMs) => {
       const [oldest] = tables.page(["status", "pending"], { after: undefined, limit: 1, isNewestFirst: false });
       return {
         pending: tables.counter("pending"),
@@ -258,52 +262,84 @@ export class EmbeddedStore implements Store {
 
   /** A real write: a full disk or a stuck writer of another process shows here and not only in the next approval. */
   async ping(): Promise<void> {
-    await this.#write("answer", "ping", () => undefined);
+    await this.#transactions.write("answer", "ping", () => undefined);
   }
 
   async close(): Promise<void> {
     this.#waiters.close();
-    await this.#database.close();
+    await this.#transactions.close();
+  }
+
+  hold(): Promise<() => void> {
+    return this.#transactions.hold();
+  }
+
+  readEntity(...request: Parameters<Store["readEntity"]>): ReturnType<Store["readEntity"]> {
+    return this.#context.readEntity(...request);
+  }
+
+  appendEvent(...request: Parameters<Store["appendEvent"]>): ReturnType<Store["appendEvent"]> {
+    return this.#context.appendEvent(...request);
+  }
+
+  readEvents(...request: Parameters<Store["readEvents"]>): ReturnType<Store["readEvents"]> {
+    return this.#context.readEvents(...request);
+  }
+
+  readSession(...request: Parameters<Store["readSession"]>): ReturnType<Store["readSession"]> {
+    return this.#context.readSession(...request);
+  }
+
+  writeSession(...request: Parameters<Store["writeSession"]>): ReturnType<Store["writeSession"]> {
+    return this.#context.writeSession(...request);
+  }
+
+  settle(...request: Parameters<Store["settle"]>): ReturnType<Store["settle"]> {
+    return this.#context.settle(...request);
+  }
+
+  cancelPermit(...request: Parameters<Store["cancelPermit"]>): ReturnType<Store["cancelPermit"]> {
+    return this.#context.cancelPermit(...request);
+  }
+
+  leaveQueue(...request: Parameters<Store["leaveQueue"]>): ReturnType<Store["leaveQueue"]> {
+    return this.#context.leaveQueue(...request);
+  }
+
+  putFreeze(...request: Parameters<Store["putFreeze"]>): ReturnType<Store["putFreeze"]> {
+    return this.#context.putFreeze(...request);
+  }
+
+  liftFreeze(...request: Parameters<Store["liftFreeze"]>): ReturnType<Store["liftFreeze"]> {
+    return this.#context.liftFreeze(...request);
+  }
+
+  readFreezes(...request: Parameters<Store["readFreezes"]>): ReturnType<Store["readFreezes"]> {
+    return this.#context.readFreezes(...request);
   }
 
   #consume(tables: Tables, request: ConsumePermit, nowMs: number): ConsumePermitResult & { readonly factId?: string } {
-    const { tenant, jti, approvalId, action, decisionId, traceId } = request;
+    const { tenant, jti, approvalId } = request;
     const permit = this.#permit(tables, jti, nowMs);
     if (permit === undefined || permit.approvalId !== approvalId) return { kind: "unknown_permit" };
     if (permit.usesLeft < 1) return { kind: "already_consumed" };
     if (permit.expiresAtMs <= nowMs) return { kind: "expired" };
-    const refusal = approvalId === undefined ? undefined : this.#useApproval(tables, approvalId, nowMs);
+    const holding = tables.holdings.get(jti);
+    const use = approvalId === undefined ? undefined : approvalUse(tables, approvalId, nowMs);
+    if (use !== undefined && "kind" in use) return use;
+    const refusal = contextRefusal(tables, { request, holding }, nowMs);
     if (refusal !== undefined) return refusal;
+    // Nothing is written above this line, and nothing refuses below it.
+    if (use !== undefined) tables.putApproval(use.before, use.after, this.#purgeAtMs(use.after, nowMs));
+    if (holding !== undefined) tables.holdings.consumed(holding, nowMs + this.#retentionMs);
     const usesLeft = permit.usesLeft - 1;
-    const executionId = executionIdOf(jti, permit.uses - usesLeft);
-    const about = { action, decisionId, traceId, consumedAtMs: nowMs };
-    const execution: Execution = {
-      ...about,
-      executionId,
-      jti,
-      tenant,
-      status: "unknown",
-      reportedAtMs: undefined,
-      resultDigest: undefined,
-    };
+    const execution = openExecution(request, executionIdOf(jti, permit.uses - usesLeft), nowMs);
     tables.putPermit({ ...permit, usesLeft });
     tables.putExecution(execution, permit.uses, this.#retentionMs);
-    const more: JsonObject = approvalId === undefined ? { usesLeft } : { approvalId, usesLeft };
-    const payload = executionPayload(execution, more);
-    tables.putFact({ factId: executionId, tenant, kind: "permit_consumed", atMs: nowMs, subjectId: jti, payload });
-    return { kind: "consumed", executionId, usesLeft, atMs: nowMs, factId: executionId };
-  }
-
-  #useApproval(tables: Tables, approvalId: string, nowMs: number): ConsumePermitResult | undefined {
-    const before = isApprovalId(approvalId) ? tables.approval(approvalId) : undefined;
-    if (before === undefined) return { kind: "approval_revoked", status: "absent" };
-    const after = usedApproval(before, nowMs);
-    if (after === undefined) {
-      const { status } = approvalAt(before, nowMs);
-      return { kind: "approval_revoked", status: status === "granted" ? "exhausted" : status };
-    }
-    tables.putApproval(before, after, this.#purgeAtMs(after, nowMs));
-    return undefined;
+    const factId = execution.executionId;
+    const payload = executionPayload(execution, approvalId === undefined ? { usesLeft } : { approvalId, usesLeft });
+    tables.putFact({ factId, tenant, kind: "permit_consumed", atMs: nowMs, subjectId: jti, payload });
+    return { kind: "consumed", executionId: factId, usesLeft, atMs: nowMs, factId };
   }
 
   #expire(tables: Tables, row: { readonly id: string; readonly key: Key }, nowMs: number): Approval | undefined {
@@ -320,11 +356,8 @@ export class EmbeddedStore implements Store {
     return after;
   }
 
-  /** Past expiry and grace a permit is gone, swept or not: as on Redis. */
-  #permit(tables: Tables, jti: string, nowMs: number) {
-    const permit = tables.permit(jti);
-    if (permit === undefined) return undefined;
-    return permit.expiresAtMs + this.#options.permitGraceSeconds * 1000 <= nowMs ? undefined : permit;
+  #permit(tables: Tables, jti: string, nowMs: number): KeptPermit | undefined {
+    return tables.livePermit(jti, nowMs, this.#options.permitGraceSeconds * 1000);
   }
 
   get #retentionMs(): number {
@@ -338,56 +371,6 @@ export class EmbeddedStore implements Store {
   #checkSubject(subject: object): void {
     checkTextBytes("an approval's subject", JSON.stringify(subject), this.#options.subjectBytesMax);
   }
-
-  #write<T>(name: string, tenant: Tenant, change: (tables: Tables, nowMs: number) => T): Promise<T> {
-    const rows: Rows = this.#database;
-    return withinDeadline(name, this.#options.timeoutMs, async () => {
-      while (this.#held !== undefined) await this.#held;
-      let ended = (): void => {};
-      const running = new Promise<void>((resolve) => {
-        ended = resolve;
-      });
-      this.#running.add(running);
-      try {
-        return await rows.childTransaction(() => {
-          const nowMs = this.#now();
-          rows.put(CLOCK, String(nowMs));
-          return change(new Tables(rows, tenant), nowMs);
-        });
-      } catch (thrown) {
-        throw settled(thrown);
-      } finally {
-        this.#running.delete(running);
-        ended();
-      }
-    });
-  }
-
-  async hold(): Promise<() => void> {
-    let resolve = (): void => {};
-    const released = new Promise<void>((done) => {
-      resolve = done;
-    });
-    this.#held = released;
-    await Promise.all(this.#running);
-    return () => {
-      // A later hold is not ended by the release of an earlier one.
-      if (this.#held === released) this.#held = undefined;
-      resolve();
-    };
-  }
-
-  #read<T>(name: string, tenant: Tenant, read: (tables: Tables, nowMs: number) => T): Promise<T> {
-    return withinDeadline(name, this.#options.timeoutMs, async () => {
-      // lmdb-js keeps a snapshot for the rest of the event turn: what another process committed meanwhile must be seen.
-      this.#database.resetReadTxn();
-      return read(new Tables(this.#database, tenant), this.#now());
-    });
-  }
-
-  #now(): number {
-    return this.#clock.now(Number(this.#database.get(CLOCK) ?? 0));
-  }
 }
 
 function at(approval: Approval | undefined, nowMs: number): Approval | undefined {
@@ -400,6 +383,47 @@ function pageOf(found: readonly string[], limit: number) {
   return { rows, cursor: found.length > limit && last !== undefined ? cursorOf(last) : undefined };
 }
 
+type ApprovalUse = Extract<ConsumePermitResult, { readonly kind: "approval_revoked" }> | ApprovalChange;
+type ApprovalChange = { readonly before: Approval; readonly after: Approval };
+
+function approvalUse(tables: Tables, approvalId: string, nowMs: number): ApprovalUse {
+  const before = isApprovalId(approvalId) ? tables.approval(approvalId) : undefined;
+  if (before === undefined) return { kind: "approval_revoked", status: "absent" };
+  const after = usedApproval(before, nowMs);
+  if (after !== undefined) return { before, after };
+  const { status } = approvalAt(before, nowMs);
+  return { kind: "approval_revoked", status: status === "granted" ? "exhausted" : status };
+}
+
+/** What the permit was decided on must still be so, and what it holds still be its own. */
+function contextRefusal(
+  tables: Tables,
+  { request, holding }: { readonly request: ConsumePermit; readonly holding: Holding | undefined },
+  nowMs: number,
+): ConsumePermitResult | undefined {
+  const entity = request.entity === undefined ? undefined : tables.context.entity(request.entity.ref);
+  if (request.entity !== undefined && request.entity.version !== (entity?.version ?? 0)) {
+    return { kind: "state_changed", entity };
+  }
+  return holding !== undefined && tables.holdings.isLockLost(holding, nowMs) ? { kind: "lock_lost" } : undefined;
+}
+
+function openExecution(request: ConsumePermit, executionId: string, consumedAtMs: number): Execution {
+  const { tenant, jti, action, decisionId, traceId } = request;
+  return {
+    action,
+    decisionId,
+    traceId,
+    consumedAtMs,
+    executionId,
+    jti,
+    tenant,
+    status: "unknown",
+    reportedAtMs: undefined,
+    resultDigest: undefined,
+  };
+}
+
 function putApprovalFact(
   tables: Tables,
   approval: Approval,
@@ -410,11 +434,4 @@ function putApprovalFact(
   const factId = `${id}:${version}`;
   tables.putFact({ factId, tenant, kind, atMs, subjectId: id, payload: approvalPayload(approval) });
   return factId;
-}
-
-/** A failed commit carries a second promise that rejects on its own; unheard, it would end the process. */
-function settled(thrown: unknown): Error {
-  const error = toError(thrown) as Error & { commitError?: Promise<unknown> };
-  error.commitError?.catch(() => {});
-  return error;
 }

@@ -3,26 +3,41 @@
  * Every function here must run inside a write transaction, or read inside one snapshot.
  */
 import type { Database, Key } from "lmdb";
+import { IntegrityError } from "../../core/errors.ts";
 import { partitionOfId } from "../../core/partition.ts";
 import type { Approval, ApprovalStatus, Execution, StoreFact } from "../../core/ports.ts";
 import type { Digest, Tenant } from "../../core/types.ts";
 import { sortKey } from "../page-cursor.ts";
 import { approvalOfText, executionOfText, factOfText, type KeptPermit, permitOfText } from "../record-text.ts";
+import { ContextRows } from "./context-rows.ts";
+import { HoldingRows } from "./holding-rows.ts";
+import { LimitRows } from "./limit-rows.ts";
+import { LockRows } from "./lock-rows.ts";
+import { type Budget, type PurgeKind, PurgeRows } from "./purge-rows.ts";
 
 export type Rows = Database<string, Key>;
 /** Sorts after every text we use as the last member of a key. */
 const LAST = "\uffff";
 
 export type Counter = "pending" | "unknown";
-type PurgeKind = "approval" | "permit" | "execution";
 
 export class Tables {
   readonly #rows: Rows;
   readonly #tenant: Tenant;
+  readonly #purge: PurgeRows;
+  readonly context: ContextRows;
+  readonly limits: LimitRows;
+  readonly locks: LockRows;
+  readonly holdings: HoldingRows;
 
   constructor(rows: Rows, tenant: Tenant) {
     this.#rows = rows;
     this.#tenant = tenant;
+    this.#purge = new PurgeRows(rows, tenant);
+    this.context = new ContextRows(rows, tenant, this.#purge);
+    this.limits = new LimitRows(rows, tenant, this.#purge);
+    this.locks = new LockRows(rows, tenant, this.#purge);
+    this.holdings = new HoldingRows(rows, tenant, { limits: this.limits, locks: this.locks, purge: this.#purge });
   }
 
   approval(id: string): Approval | undefined {
@@ -43,7 +58,7 @@ export class Tables {
     this.#rows.put(["status", this.#tenant, after.status, rowOf(after)], "");
     if (after.status === "pending") this.#rows.put(this.#pendingKey(after), "");
     if (after.status === "pending" || after.status === "granted") this.#rows.put(this.#dueKey(after), "");
-    if (purgeAtMs !== undefined) this.#putPurge(purgeAtMs, "approval", after.id);
+    if (purgeAtMs !== undefined) this.#purge.put(purgeAtMs, "approval", after.id);
     this.#count("pending", Number(after.status === "pending") - Number(before?.status === "pending"));
   }
 
@@ -106,9 +121,15 @@ export class Tables {
     return text === undefined ? undefined : permitOfText(text);
   }
 
+  /** Past expiry and grace a permit is gone, swept or not: as on Redis. */
+  livePermit(jti: string, nowMs: number, graceMs: number): KeptPermit | undefined {
+    const permit = this.permit(jti);
+    return permit === undefined || permit.expiresAtMs + graceMs <= nowMs ? undefined : permit;
+  }
+
   putPermit(permit: KeptPermit, purgeAtMs?: number): void {
     this.#rows.put(["permit", this.#tenant, permit.jti], JSON.stringify(permit));
-    if (purgeAtMs !== undefined) this.#putPurge(purgeAtMs, "permit", permit.jti);
+    if (purgeAtMs !== undefined) this.#purge.put(purgeAtMs, "permit", permit.jti);
   }
 
   execution(executionId: string): { readonly execution: Execution; readonly uses: number } | undefined {
@@ -128,10 +149,10 @@ export class Tables {
       this.#count("unknown", 1);
     } else {
       this.#rows.remove(row);
-      this.#rows.remove(["purge", this.#tenant, consumedAtMs + retentionMs, "execution", executionId]);
+      this.#purge.remove(consumedAtMs + retentionMs, "execution", executionId);
       this.#count("unknown", -1);
     }
-    this.#putPurge((reportedAtMs ?? consumedAtMs) + retentionMs, "execution", executionId);
+    this.#purge.put((reportedAtMs ?? consumedAtMs) + retentionMs, "execution", executionId);
   }
 
   putFact(fact: StoreFact): void {
@@ -161,14 +182,46 @@ export class Tables {
     return facts;
   }
 
-  /** Forgets at most `limit` records whose retention is over. */
-  purge(nowMs: number, limit: number): void {
-    for (const key of this.#keys(["purge", this.#tenant], ["purge", this.#tenant, nowMs, LAST], limit)) {
-      const [, , , kind, id] = key as [string, string, number, PurgeKind, string];
+  /** Forgets what nobody keeps any longer, as far as the budget goes. */
+  purge(nowMs: number, budget: Budget): void {
+    for (const key of this.#keys(["purge", this.#tenant], ["purge", this.#tenant, nowMs, LAST], budget.left)) {
+      if (budget.left <= 0) return;
+      const [, , atMs, kind, id] = key as [string, string, number, PurgeKind, string];
+      budget.left -= 1;
       this.#rows.remove(key);
-      if (kind === "approval") this.#purgeApproval(id);
-      else if (kind === "execution") this.#purgeExecution(id);
-      else this.#rows.remove(["permit", this.#tenant, id]);
+      try {
+        if (!this.#purgeOne(kind, id, nowMs, budget)) this.#purge.put(atMs, kind, id);
+      } catch (thrown) {
+        // Whoever reads it gets the integrity failure; the sweep goes on with the others.
+        if (!(thrown instanceof IntegrityError)) throw thrown;
+      }
+    }
+  }
+
+  /** @returns false where there is more of it to forget */
+  #purgeOne(kind: PurgeKind, id: string, nowMs: number, budget: Budget): boolean {
+    switch (kind) {
+      case "approval":
+        this.#purgeApproval(id);
+        return true;
+      case "execution":
+        this.#purgeExecution(id);
+        return true;
+      case "permit":
+        this.#rows.remove(["permit", this.#tenant, id]);
+        this.holdings.forgotten(id);
+        return true;
+      case "holding":
+        this.holdings.purge(id);
+        return true;
+      case "session":
+        this.context.purgeSession(id as Digest, nowMs);
+        return true;
+      case "lock":
+        this.locks.purge(id as Digest, nowMs);
+        return true;
+      case "bucket":
+        return this.limits.purgeBucket(id, budget);
     }
   }
 
@@ -197,10 +250,6 @@ export class Tables {
   /** Kept with every change, so that metrics never count rows. */
   #count(name: Counter, change: number): void {
     if (change !== 0) this.#rows.put(["count", this.#tenant, name], String(this.counter(name) + change));
-  }
-
-  #putPurge(atMs: number, kind: PurgeKind, id: string): void {
-    this.#rows.put(["purge", this.#tenant, atMs, kind, id], "");
   }
 
   #pendingKey(approval: Approval): Key {

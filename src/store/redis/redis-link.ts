@@ -35,10 +35,11 @@ export class RedisLink implements ScriptRunner {
     args: readonly (string | number)[],
   ): Promise<readonly [string, ...string[]]> {
     const tag = tagOf(keys[0] ?? "");
-    if (keys.length !== script.keys || tag === "" || keys.some((key) => tagOf(key) !== tag)) {
+    const isCountRight = keys.length >= script.keys && keys.length <= script.keysMax;
+    if (!isCountRight || tag === "" || keys.some((key) => tagOf(key) !== tag)) {
       throw new RangeError(`Cannot run ${script.name}: its keys are not ${script.keys} of one slot`);
     }
-    const reply = await this.#command(script)(...keys, ...args).catch((thrown) => this.#rethrow(thrown));
+    const reply = await this.#command(script)(keys.length, ...keys, ...args).catch((thrown) => this.#rethrow(thrown));
     if (!Array.isArray(reply) || !reply.every((part) => typeof part === "string") || reply.length === 0) {
       throw corrupted("reply", new Error(`${script.name}.lua replied something else than words`));
     }
@@ -71,6 +72,24 @@ export class RedisLink implements ScriptRunner {
 
   async get(key: string): Promise<string | null> {
     return this.client.get(key).catch((thrown) => this.#rethrow(thrown));
+  }
+
+  async fields<Names extends readonly string[]>(
+    key: string,
+    ...names: Names
+  ): Promise<{ readonly [Name in keyof Names]: string | null }> {
+    const values = await this.client.hmget(key, ...names).catch((thrown) => this.#rethrow(thrown));
+    return values as { readonly [Name in keyof Names]: string | null };
+  }
+
+  /** All of a hash's values, in no order. */
+  async values(key: string): Promise<readonly string[]> {
+    return this.client.hvals(key).catch((thrown) => this.#rethrow(thrown));
+  }
+
+  /** Up to `limit` items of a list, from the one of this index. */
+  async items(key: string, index: number, limit: number): Promise<readonly string[]> {
+    return this.client.lrange(key, index, index + limit - 1).catch((thrown) => this.#rethrow(thrown));
   }
 
   /** Up to `limit` + 1 members of a lexicographic index, past `after`: one more says that there is another page. */
@@ -116,7 +135,8 @@ export class RedisLink implements ScriptRunner {
   #command(script: Script): Command {
     const commands = this.client as unknown as Record<string, Command | undefined>;
     const name = `holdpoint:${script.name}`;
-    if (commands[name] === undefined) this.client.defineCommand(name, { lua: script.lua, numberOfKeys: script.keys });
+    // Without a number of keys of its own, the command's first argument is that number.
+    if (commands[name] === undefined) this.client.defineCommand(name, { lua: script.lua });
     return (...args) => (this.client as unknown as Record<string, Command>)[name]!(...args);
   }
 }

@@ -2,15 +2,16 @@
  * The store on Redis. Every change is one script (scripts/), so that sidecars may race as they like; what needs several
  * partitions asks each of them and merges. The record of the choices made here is decisions/0003.
  */
+import type { AppendEvent, SessionChange, Settle } from "../../core/context.ts";
 import { ConflictError, UnavailableError } from "../../core/errors.ts";
 import {
   ALL_PARTITIONS,
   approvalIdIn,
+  CONTEXT_PARTITION,
   isApprovalId,
   isPermitId,
   type Partition,
   partitionOfId,
-  partitionOfScope,
 } from "../../core/partition.ts";
 import type {
   Approval,
@@ -25,8 +26,9 @@ import type {
   Store,
   StoreFact,
 } from "../../core/ports.ts";
-import type { Digest, Tenant } from "../../core/types.ts";
+import type { Digest, EntityRef, Tenant } from "../../core/types.ts";
 import { ApprovalWaiters } from "../approval-waiters.ts";
+import { isConsumable } from "../check-context.ts";
 import {
   checkLimit,
   checkOpenApproval,
@@ -45,11 +47,13 @@ import { useOfReport } from "../use-of-report.ts";
 import { withinDeadline } from "../within-deadline.ts";
 import type { RedisClient } from "./connect-redis.ts";
 import { CHANGED_CHANNEL, keysOf, type PartitionKeys } from "./keys.ts";
+import { RedisContext } from "./redis-context.ts";
 import type { RedisLink } from "./redis-link.ts";
 import { consumePermit } from "./scripts/consume-permit.ts";
 import { countApprovals } from "./scripts/count-approvals.ts";
 import { dropFacts } from "./scripts/drop-facts.ts";
 import { expireApproval } from "./scripts/expire-approval.ts";
+import { withHeld } from "./scripts/held.ts";
 import { issuePermit } from "./scripts/issue-permit.ts";
 import { listOverdue } from "./scripts/list-overdue.ts";
 import { openApproval } from "./scripts/open-approval.ts";
@@ -68,6 +72,7 @@ export class RedisStore implements Store {
   readonly #connectSubscriber: () => RedisClient;
   readonly #options: StoreOptions;
   readonly #waiters: ApprovalWaiters;
+  readonly #context: RedisContext;
   #subscriber: RedisClient | undefined;
   #firstPartition = Math.floor(Math.random() * ALL_PARTITIONS.length);
 
@@ -76,13 +81,14 @@ export class RedisStore implements Store {
     this.#connectSubscriber = connectSubscriber;
     this.#options = options;
     this.#waiters = new ApprovalWaiters((tenant, id) => this.readApproval(tenant, id), options);
+    this.#context = new RedisContext(link, options);
   }
 
   openApproval(request: OpenApproval): ReturnType<Store["openApproval"]> {
     return this.#within("open an approval", async () => {
       checkOpenApproval(request);
       const subjectText = this.#subjectText(request.subject);
-      const partition = partitionOfScope(request.scopeDigest);
+      const partition = CONTEXT_PARTITION;
       const keys = keysOf(request.tenant, partition);
       const id = approvalIdIn(partition, uniqueId());
       // The script may only read keys that it was given, so the newest approval's id is guessed: none, then what it said.
@@ -115,7 +121,7 @@ export class RedisStore implements Store {
   findApproval(tenant: Tenant, scopeDigest: Digest): Promise<Approval | undefined> {
     return this.#within("find an approval", async () => {
       if (!isTenant(tenant) || !isDigest(scopeDigest)) return undefined;
-      const keys = keysOf(tenant, partitionOfScope(scopeDigest));
+      const keys = keysOf(tenant, CONTEXT_PARTITION);
       const id = await this.#link.get(keys.scope(scopeDigest));
       return id === null ? undefined : readApproval(this.#link, keys, id);
     });
@@ -203,8 +209,11 @@ export class RedisStore implements Store {
       const keys = permitKeys(tenant, jti);
       const isApart =
         approvalId !== undefined && (!isApprovalId(approvalId) || partitionOfId(approvalId) !== partitionOfId(jti));
-      if (keys === undefined || isApart) return { kind: "unknown_permit" };
-      const result = await consumePermit(this.#link, keys, { request, retentionMs: this.#retentionMs });
+      if (keys === undefined || isApart || !isConsumable(request)) return { kind: "unknown_permit" };
+      const retentionMs = this.#retentionMs;
+      const result = await withHeld(this.#link, { tenant, jti, key: keys.permit(jti) }, (held) =>
+        consumePermit(this.#link, keys, { request, retentionMs, held }),
+      );
       if (result.kind === "consumed") {
         const use = result.executionId.slice(result.executionId.lastIndexOf("_") + 1);
         await this.#link.settle(keys.executions(jti), use, () => true);
@@ -215,14 +224,17 @@ export class RedisStore implements Store {
 
   reportExecution(request: ReportExecution): ReturnType<Store["reportExecution"]> {
     return this.#within("report an execution", async () => {
-      const keys = permitKeys(request.tenant, request.jti);
+      const { tenant, jti } = request;
+      const keys = permitKeys(tenant, jti);
       if (keys === undefined) return { kind: "not_found" };
-      const use = useOfReport(request);
-      const result = await reportExecution(this.#link, keys, { request, use, retentionMs: this.#retentionMs });
+      const of = { request, use: useOfReport(request), retentionMs: this.#retentionMs };
+      const result = await withHeld(this.#link, { tenant, jti, key: keys.executions(jti) }, (held) =>
+        reportExecution(this.#link, keys, { ...of, held }),
+      );
       if (result.kind === "reported") {
         const { executionId } = result.execution;
         const field = `outcome:${executionId.slice(executionId.lastIndexOf("_") + 1)}`;
-        await this.#link.settle(keys.executions(request.jti), field, () => true);
+        await this.#link.settle(keys.executions(jti), field, () => true);
       }
       return result;
     });
@@ -281,6 +293,50 @@ export class RedisStore implements Store {
         unknownExecutions: sum(counts.map((count) => count.unknownExecutions)),
       };
     });
+  }
+
+  readEntity(tenant: Tenant, ref: EntityRef): ReturnType<Store["readEntity"]> {
+    return this.#within("read an entity", () => this.#context.readEntity(tenant, ref));
+  }
+
+  appendEvent(tenant: Tenant, event: AppendEvent): ReturnType<Store["appendEvent"]> {
+    return this.#within("append an event", () => this.#context.appendEvent(tenant, event));
+  }
+
+  readEvents(tenant: Tenant, ref: EntityRef, from: number, limit: number): ReturnType<Store["readEvents"]> {
+    return this.#within("read events", () => this.#context.readEvents(tenant, ref, from, limit));
+  }
+
+  readSession(tenant: Tenant, id: Digest): ReturnType<Store["readSession"]> {
+    return this.#within("read a session", () => this.#context.readSession(tenant, id));
+  }
+
+  writeSession(tenant: Tenant, change: SessionChange): ReturnType<Store["writeSession"]> {
+    return this.#within("write a session", () => this.#context.writeSession(tenant, change));
+  }
+
+  settle(tenant: Tenant, request: Settle): ReturnType<Store["settle"]> {
+    return this.#within("settle a decision", () => this.#context.settle(tenant, request));
+  }
+
+  cancelPermit(tenant: Tenant, jti: string): Promise<boolean> {
+    return this.#within("cancel a permit", () => this.#context.cancelPermit(tenant, jti));
+  }
+
+  leaveQueue(tenant: Tenant, lockId: Digest, jti: string): Promise<void> {
+    return this.#within("leave a queue", () => this.#context.leaveQueue(tenant, lockId, jti));
+  }
+
+  putFreeze(tenant: Tenant, freeze: Parameters<Store["putFreeze"]>[1]): ReturnType<Store["putFreeze"]> {
+    return this.#within("set a freeze", () => this.#context.putFreeze(tenant, freeze));
+  }
+
+  liftFreeze(tenant: Tenant, lift: Parameters<Store["liftFreeze"]>[1]): ReturnType<Store["liftFreeze"]> {
+    return this.#within("lift a freeze", () => this.#context.liftFreeze(tenant, lift));
+  }
+
+  readFreezes(tenant: Tenant): ReturnType<Store["readFreezes"]> {
+    return this.#within("read the freezes", () => this.#context.readFreezes(tenant));
   }
 
   /** Its files are the server's. */
@@ -356,9 +412,10 @@ function keysOfRow(tenant: Tenant, row: string): PartitionKeys {
   return keysOf(tenant, partitionOfId(idOfSortKey(row)) ?? "");
 }
 
-/** `<id>:<something>` or an execution id. */
+/** `<id>:<something>` or an execution id; of an event or a freeze, a word and a hash. */
 function partitionOfFact(factId: string): Partition | undefined {
-  return partitionOfId(factId.split(":", 1)[0]!);
+  const [first = ""] = factId.split(":", 1);
+  return first === "event" || first === "freeze" ? CONTEXT_PARTITION : partitionOfId(first);
 }
 
 function sum(numbers: readonly number[]): number {

@@ -1,16 +1,19 @@
--- Spends one use of a permit and of its approval, and puts the execution on record as unknown: all in one step.
+-- Spends one use of a permit and of its approval, and puts the execution on record as unknown: all in one step. What the permit
+-- reserved stays charged from its first use on, and is then the executions' to give back.
 -- KEYS: 1 permit, 2 approval (or 1 again for none), 3 executions, 4 unknown, 5 status:granted, 6 due:granted, 7 status:exhausted,
---       8 purge, 9 facts, 10 facts-due
+--       8 purge, 9 facts, 10 facts-due; of a permit in the context's partition also 11 entity and 12 lock (or 1 again for none), and
+--       limit-pending of each limit that it reserved of
 -- ARGV: 1 tenant, 2 permit id, 3 approval id ("" for none), 4 prefix of execution ids, 5 action, decision and trace id as JSON members,
---       6 retention ms, 7 channel
+--       6 retention ms, 7 channel, 8 version of the entity ("" for none), 9 what the permit reserved and 10 hash of its lock, as the
+--       caller has read them
 -- Replies: {"consumed", execution id, uses left, now ms, fact id} | {"unknown_permit"} | {"already_consumed"} | {"expired"}
---          | {"approval_revoked", status} | {"corrupt"}
+--          | {"approval_revoked", status} | {"state_changed", entity ("" for none)} | {"lock_lost"} | {"reread"} | {"corrupt"}
 --
 -- INVARIANT: the run of the server that issued a permit is the only one that lets it be consumed. After a restart or a failover
 -- the new run may have lost the use and kept the permit; it cannot tell, so its answer is no.
 local function integer(number) return string.format("%.0f", number) end
 
-local p = redis.call("HMGET", KEYS[1], "tenant", "approval", "uses", "left", "expires", "run")
+local p = redis.call("HMGET", KEYS[1], "tenant", "approval", "uses", "left", "expires", "run", "reserved", "lock", "fence")
 if not p[1] then return { "unknown_permit" } end
 for i = 1, 6 do
   if not p[i] then return { "corrupt" } end
@@ -38,6 +41,25 @@ if ARGV[3] ~= "" then
   if tonumber(a[3]) < 1 then return { "approval_revoked", "exhausted" } end
 end
 
+if (p[7] or "") ~= ARGV[9] or (p[8] or "") ~= ARGV[10] then return { "reread" } end
+if ARGV[8] ~= "" and (redis.call("HGET", KEYS[11], "version") or "0") ~= ARGV[8] then
+  local entity = redis.call("HMGET", KEYS[11], "text", "changed")
+  return { "state_changed", entity[1] and entity[2] and entity[1] .. ',"changedAtMs":' .. entity[2] .. "}" or "" }
+end
+if ARGV[10] ~= "" then
+  local holder, expires = string.match(redis.call("GET", KEYS[12]) or "", "^([%w_]+ %d+) (%d+)$")
+  if not p[9] then return { "corrupt" } end
+  if holder ~= ARGV[2] .. " " .. p[9] or tonumber(expires) <= now then return { "lock_lost" } end
+end
+local pending = {}
+if left == uses then
+  for about in string.gmatch(ARGV[9], "[^;]+") do pending[#pending + 1] = ARGV[2] .. string.match(about, "|.+$") end
+  for i, member in ipairs(pending) do
+    -- Given back as expired, by a clock that has been set back since: nothing is consumed that is not charged.
+    if not redis.call("ZSCORE", KEYS[12 + i], member) then return { "expired" } end
+  end
+end
+
 local use = integer(uses - left + 1)
 local execution_id = ARGV[4] .. use
 local now_text = integer(now)
@@ -60,6 +82,11 @@ if a then
 end
 local about = '"consumedAtMs":' .. now_text .. "," .. ARGV[5]
 redis.call("HSET", KEYS[3], "uses", p[3], use, about)
+for i, member in ipairs(pending) do redis.call("ZREM", KEYS[12 + i], member) end
+if ARGV[9] ~= "" or ARGV[10] ~= "" then
+  redis.call("HSET", KEYS[3], "reserved", ARGV[9], "lock", ARGV[10], "fence", p[9])
+  redis.call("HINCRBY", KEYS[3], "open", 1)
+end
 redis.call("PEXPIREAT", KEYS[3], retained_until)
 redis.call("ZADD", KEYS[4], 0, string.format("%015.0f", now) .. ":" .. execution_id)
 local approval_id = ARGV[3] == "" and "" or ',"approvalId":"' .. ARGV[3] .. '"'

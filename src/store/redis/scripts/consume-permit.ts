@@ -1,10 +1,13 @@
 import { executionPrefixOf } from "../../../core/partition.ts";
 import type { ApprovalStatus, ConsumePermit, ConsumePermitResult } from "../../../core/ports.ts";
+import { entityHash } from "../../context-names.ts";
+import { entityOfText } from "../../context-text.ts";
 import { CHANGED_CHANNEL, type PartitionKeys } from "../keys.ts";
 import { badReply } from "./bad-reply.ts";
+import { type HeldInContext, LIMITS_MAX, limitsOf, type Reread } from "./held.ts";
 import { loadScript, type ScriptRunner } from "./script.ts";
 
-const SCRIPT = loadScript(import.meta.url, "consume-permit", 10);
+const SCRIPT = loadScript(import.meta.url, "consume-permit", 10, 12 + LIMITS_MAX);
 const STATUSES: ReadonlySet<string> = new Set([
   "pending",
   "granted",
@@ -15,11 +18,18 @@ const STATUSES: ReadonlySet<string> = new Set([
   "absent",
 ]);
 
+export interface ConsumePermitArguments {
+  readonly request: ConsumePermit;
+  readonly retentionMs: number;
+  /** Of a permit in the context's partition. */
+  readonly held?: HeldInContext | undefined;
+}
+
 export async function consumePermit(
   runner: ScriptRunner,
   keys: PartitionKeys,
-  { request, retentionMs }: { readonly request: ConsumePermit; readonly retentionMs: number },
-): Promise<ConsumePermitResult & { readonly factId?: string }> {
+  { request, retentionMs, held }: ConsumePermitArguments,
+): Promise<(ConsumePermitResult & { readonly factId?: string }) | Reread> {
   const { tenant, jti, approvalId, action, decisionId, traceId } = request;
   const permit = keys.permit(jti);
   // JSON members for the execution's record: the script never has to quote a text.
@@ -37,8 +47,20 @@ export async function consumePermit(
       keys.purge(),
       keys.facts(),
       keys.factsDue(),
+      ...(held === undefined ? [] : contextKeys(held, request, permit)),
     ],
-    [tenant, jti, approvalId ?? "", executionPrefixOf(jti), about, retentionMs, CHANGED_CHANNEL],
+    [
+      tenant,
+      jti,
+      approvalId ?? "",
+      executionPrefixOf(jti),
+      about,
+      retentionMs,
+      CHANGED_CHANNEL,
+      request.entity?.version ?? "",
+      held?.reserved ?? "",
+      held?.lock ?? "",
+    ],
   );
   switch (word) {
     case "consumed":
@@ -46,11 +68,23 @@ export async function consumePermit(
     case "approval_revoked":
       if (!STATUSES.has(first)) throw badReply(SCRIPT, "corrupt");
       return { kind: "approval_revoked", status: first as ApprovalStatus | "absent" };
+    case "state_changed":
+      return { kind: "state_changed", entity: first === "" ? undefined : entityOfText(first, request.entity!.ref) };
     case "already_consumed":
     case "expired":
+    case "lock_lost":
+    case "reread":
     case "unknown_permit":
       return { kind: word };
     default:
       throw badReply(SCRIPT, word);
   }
+}
+
+function contextKeys({ keys, reserved, lock }: HeldInContext, { entity }: ConsumePermit, permit: string): string[] {
+  return [
+    entity === undefined ? permit : keys.entity(entityHash(entity.ref)),
+    lock === "" ? permit : keys.lock(lock),
+    ...limitsOf(reserved).map((hash) => keys.limitPending(hash)),
+  ];
 }
