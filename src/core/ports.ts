@@ -6,6 +6,7 @@ import type { EntityState } from "./context.ts";
 import type { ContextStore } from "./context-store.ts";
 import type { Domain } from "./domain.ts";
 import type { ErrorCode } from "./errors.ts";
+import type { ExecuteAnswer } from "./executor.ts";
 import type { ActorRef, Digest, EntityRef, Identity, Json, JsonObject, Mode, Outcome, Tenant } from "./types.ts";
 
 // ------------------------------------------------------------------------------------------------------- policy
@@ -497,6 +498,16 @@ export interface GateObserver {
   }): void;
   approvalChanged(event: { readonly tenant: Tenant; readonly status: ApprovalStatus }): void;
   executionReported(event: { readonly tenant: Tenant; readonly status: "succeeded" | "failed" }): void;
+  /** `repeated`: on record before, nothing changed. `refused`: recorded, and leads nowhere from where the entity stands. */
+  eventIngested(event: { readonly tenant: Tenant; readonly result: "applied" | "refused" | "repeated" }): void;
+  /** An executor was called, all its attempts. */
+  actionExecuted(event: {
+    readonly tenant: Tenant;
+    /** A name of the configuration. */
+    readonly executor: string;
+    readonly result: ExecuteAnswer["kind"];
+    readonly seconds: number;
+  }): void;
   /** Something failed that was not the answer to anybody: a background sweep, a fact that could not be dropped. */
   failed(event: { readonly what: string; readonly error: Error }): void;
 }

@@ -68,6 +68,7 @@ export async function executeAction(gate: GateContext, request: ExecuteActionReq
   if (decision.outcome !== "allow" && decision.outcome !== "compute") return { kind: "not_allowed", decision };
   if (executor === undefined || decision.permit === undefined) return { kind: "no_executor", executor };
   const use = await useOnce(gate, request, decision, decision.permit);
+  const startedAt = performance.now();
   const answer = await gate.executors.execute({
     executor,
     bodyText: bodyText(request, decision, use),
@@ -75,6 +76,8 @@ export async function executeAction(gate: GateContext, request: ExecuteActionReq
     idempotencyKey: use.executionId,
     traceId: request.traceId,
   });
+  const seconds = (performance.now() - startedAt) / 1000;
+  gate.observer.actionExecuted({ tenant: request.caller.tenant, executor, result: answer.kind, seconds });
   const event = await recordOutcome(gate, request, { decision, use, answer });
   return { kind: "executed", decision, executionId: use.executionId, answer, event };
 }

@@ -75,9 +75,11 @@ export async function appendEvent(
     switch (result.kind) {
       case "appended": {
         gate.views.learnEntity(tenant, event.entity, planned.append.after);
+        gate.observer.eventIngested({ tenant, result: planned.record.applied ? "applied" : "refused" });
         return { event: planned.record, sequence: result.sequence, isRepeated: false, factId: result.factId };
       }
       case "repeated":
+        gate.observer.eventIngested({ tenant, result: "repeated" });
         return { ...recorded(result.event), isRepeated: true, factId: undefined };
       case "conflict":
         throw new ConflictError(

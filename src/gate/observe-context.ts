@@ -2,13 +2,13 @@
  * Observe mode and the shared context: what is let pass is counted, so that limits of tenants that enforce are true, and
  * sessions are written; nothing is waited for beyond a bound, nothing is locked, and what fails is told to the observer.
  */
+import type { SessionChange } from "../core/context.ts";
 import { sha256Digest } from "../core/digest.ts";
 import { CONTEXT_PARTITION, permitIdIn } from "../core/partition.ts";
-import { appendToSession, type Session } from "../core/session.ts";
 import type { About, Conclusion } from "./conclude.ts";
 import { type ContextView, NO_VIEW } from "./context-view.ts";
 import type { GateContext } from "./ports.ts";
-import { chargeOf, limitReason, reportLimits, sessionChange } from "./settle-decision.ts";
+import { chargeOf, limitReason, reportLimits, sessionAfter, sessionChange } from "./settle-decision.ts";
 
 /** The store's answer within what observing may wait, else what is said instead. */
 export async function withinObserving<T>(gate: GateContext, what: string, acting: Promise<T>, instead: T): Promise<T> {
@@ -63,13 +63,8 @@ function idOf({ decisionId }: About): string {
     .toUpperCase();
 }
 
-function observedSession(gate: GateContext, about: About, { outcome }: Conclusion) {
-  const { action, entity } = about.request.proposal;
-  const after: Session = appendToSession(
-    about.view.session!.session,
-    { kind: "decision", decision_id: about.decisionId, action, entity, outcome, at: about.decidedAt.toISOString() },
-    gate.options.sessionWindowMax,
-  );
+function observedSession(gate: GateContext, about: About, conclusion: Conclusion): SessionChange {
+  const after = sessionAfter(gate, about, conclusion);
   gate.views.learnSession(about.request.caller.tenant, about.view.session!.id, after);
   return sessionChange(gate, about, after);
 }

@@ -66,22 +66,31 @@ export interface Rebuild {
 /** Events read at once; between them others have their turn. */
 const PAGE = 500;
 
-/** Rebuilds that may run at once: each reads and hashes for as long as there are events. */
-export const REBUILDS_MAX = 4;
+/** Rebuilds that run at once, and those that may wait for their turn: each reads and hashes for as long as there are events. */
+export const REBUILDS_AT_ONCE = 4;
+export const REBUILDS_WAITING_MAX = 256;
 
-/** @throws UnavailableError("overloaded") from the returned function, past REBUILDS_MAX */
+/** @throws UnavailableError("overloaded") from the returned function, past REBUILDS_WAITING_MAX */
 export function createRebuilder(
   gate: GateContext,
 ): (tenant: Tenant, ref: EntityRef, isFull: boolean) => Promise<Rebuild> {
   let running = 0;
+  const waiting: (() => void)[] = [];
   return async (tenant, ref, isFull) => {
-    if (running >= REBUILDS_MAX) throw new UnavailableError("overloaded", `${running} entities are rebuilt already`);
-    running += 1;
+    if (running >= REBUILDS_AT_ONCE) {
+      if (waiting.length >= REBUILDS_WAITING_MAX) {
+        throw new UnavailableError("overloaded", `${waiting.length} entities wait to be rebuilt already`);
+      }
+      // Whoever ends hands its turn on, so `running` stays as it is.
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    } else running += 1;
     try {
       const eventsMax = isFull ? Number.POSITIVE_INFINITY : gate.options.rebuildEventsMax;
       return await rebuildEntity(gate, { tenant, ref, eventsMax });
     } finally {
-      running -= 1;
+      const next = waiting.shift();
+      if (next === undefined) running -= 1;
+      else next();
     }
   };
 }
@@ -105,7 +114,7 @@ async function rebuildEntity(
   for (let from = 1; from <= events; from += PAGE) {
     const page = await gate.store.readEvents(tenant, ref, from, Math.min(PAGE, events - from + 1));
     for (const event of page) replay.add(event);
-    await nextTurn();
+    if (page.length === PAGE) await nextTurn();
   }
   return compared(kept, replay);
 }

@@ -173,7 +173,7 @@ function limitId(rule: LimitRule): Digest {
   return sha256Digest(canonicalData(limitIdentity(rule)));
 }
 
-function sessionAfter(gate: GateContext, about: About, { outcome, evaluation }: Conclusion): Session {
+export function sessionAfter(gate: GateContext, about: About, { outcome, evaluation }: Conclusion): Session {
   const { request, decisionId, decidedAt, view } = about;
   const { action, entity } = request.proposal;
   const isAllowed = outcome === "allow" || outcome === "compute";

@@ -32,7 +32,8 @@ export function eventRoutes(http: HttpContext): Router {
     const limit = queryLimit(query, HISTORY_PAGE);
     const ref = { type, id };
     const answer = await http.gate.readEntity({ tenant, ref, limit, before: beforeOf(query) });
-    const rebuild = await http.gate.rebuildEntity(tenant, ref, isFullRebuild(query));
+    const wanted = rebuildOf(query);
+    const rebuild = wanted === "none" ? undefined : await http.gate.rebuildEntity(tenant, ref, wanted === "full");
     sendJson(response, entityView(answer, rebuild));
   });
   return router;
@@ -115,7 +116,7 @@ export function eventView({ event, sequence, isRepeated }: IngestAnswer): object
   };
 }
 
-function entityView({ entity, history, cursor }: EntityAnswer, rebuild: Rebuild): object {
+function entityView({ entity, history, cursor }: EntityAnswer, rebuild: Rebuild | undefined): object {
   const { ref, state, version, attributes, events, chain, changedAtMs } = entity;
   return {
     ...ref,
@@ -127,7 +128,7 @@ function entityView({ entity, history, cursor }: EntityAnswer, rebuild: Rebuild)
     changed_at: new Date(changedAtMs).toISOString(),
     history,
     cursor: cursor ?? null,
-    rebuild,
+    ...(rebuild === undefined ? {} : { rebuild }),
   };
 }
 
@@ -138,8 +139,8 @@ function beforeOf(query: URLSearchParams): number | undefined {
   throw new InvalidRequestError("invalid_request", "Query parameter cursor: expected one of a page before");
 }
 
-function isFullRebuild(query: URLSearchParams): boolean {
+function rebuildOf(query: URLSearchParams): "none" | "full" | undefined {
   const text = queryValue(query, "rebuild");
-  if (text === undefined || text === "full") return text === "full";
-  throw new InvalidRequestError("invalid_request", "Query parameter rebuild: expected full, or nothing");
+  if (text === undefined || text === "full" || text === "none") return text;
+  throw new InvalidRequestError("invalid_request", "Query parameter rebuild: expected full or none");
 }

@@ -15,6 +15,12 @@ export function combineObservers(...observers: readonly Partial<GateObserver>[])
     executionReported: (event) => {
       for (const observer of observers) observer.executionReported?.(event);
     },
+    eventIngested: (event) => {
+      for (const observer of observers) observer.eventIngested?.(event);
+    },
+    actionExecuted: (event) => {
+      for (const observer of observers) observer.actionExecuted?.(event);
+    },
     failed: (event) => {
       for (const observer of observers) observer.failed?.(event);
     },

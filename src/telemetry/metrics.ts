@@ -84,6 +84,21 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
   const executions = cached(
     new Counter({ name: "holdpoint_executions_total", help: "Reported executions", labelNames: ["status"], registers }),
   );
+  const events = cached(
+    new Counter({
+      name: "holdpoint_events_total",
+      help: "Events by what became of them: applied, refused (no transition), repeated",
+      labelNames: ["result"],
+      registers,
+    }),
+  );
+  const executorCalls = new Histogram({
+    name: "holdpoint_executor_duration_seconds",
+    help: "Calls of executors, all attempts of each, by executor and result",
+    labelNames: ["executor", "result"],
+    buckets: LATENCY_BUCKETS,
+    registers,
+  });
   // Every process measures the same shared thing: of several processes' values the largest is it, and not their sum.
   const gauge = (name: string, help: string) => new Gauge({ name, help, registers, aggregator: "max" });
   // Answers are given again for a moment: this says of when the figures are.
@@ -197,6 +212,8 @@ export function createMetrics(onFailure: (what: string, error: Error) => void): 
     permitChecked: ({ result, isConsumption }) => permitChecks(result, isConsumption ? "consume" : "verify").inc(),
     approvalChanged: ({ status }) => approvals(status).inc(),
     executionReported: ({ status }) => executions(status).inc(),
+    eventIngested: ({ result }) => events(result).inc(),
+    actionExecuted: ({ executor, result, seconds }) => executorCalls.observe({ executor, result }, seconds),
     failed({ what, error }) {
       failures.inc();
       onFailure(what, error);

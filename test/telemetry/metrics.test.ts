@@ -113,8 +113,10 @@ describe("createMetrics()", () => {
       "holdpoint_decision_duration_seconds histogram",
       "holdpoint_decisions_total counter",
       "holdpoint_evaluation_duration_seconds histogram",
+      "holdpoint_events_total counter",
       "holdpoint_executions_total counter",
       "holdpoint_executions_unknown gauge",
+      "holdpoint_executor_duration_seconds histogram",
       "holdpoint_ledger_commit_duration_seconds histogram",
       "holdpoint_ledger_committed_entries_total counter",
       "holdpoint_ledger_entries gauge",
@@ -132,7 +134,11 @@ describe("createMetrics()", () => {
     ]);
     metrics.decided(decision());
     metrics.permitChecked({ tenant: "t", result: "valid", isConsumption: true });
+    metrics.eventIngested({ tenant: "t", result: "refused" });
+    metrics.actionExecuted({ tenant: "t", executor: "payments", result: "unknown", seconds: 2 });
     const text = await metrics.registry.metrics();
+    expect(text).toContain('holdpoint_events_total{result="refused"} 1');
+    expect(text).toContain('holdpoint_executor_duration_seconds_count{executor="payments",result="unknown"} 1');
     expect(text).toContain('holdpoint_decisions_total{outcome="allow",mode="enforce",action="a",reason="ok"} 1');
     expect(text).toContain('holdpoint_permit_checks_total{result="valid",use="consume"} 1');
   });
