@@ -14,7 +14,8 @@ export interface EntityAnswer {
   readonly chain: string;
   readonly changed_at: string;
   readonly history: readonly HistoryRow[];
-  readonly rebuild: RebuildAnswer;
+  /** Absent where nobody asked for it. */
+  readonly rebuild?: RebuildAnswer;
 }
 
 interface HistoryRow {
@@ -44,7 +45,7 @@ export function entityAnswer(value: Json): EntityAnswer {
     typeof entity.id === "string" &&
     typeof entity.changed_at === "string" &&
     typeof entity.chain === "string" &&
-    [null, true, false].includes(entity.rebuild?.matches as boolean | null) &&
+    (entity.rebuild === undefined || [null, true, false].includes(entity.rebuild?.matches)) &&
     Array.isArray(entity.history) &&
     entity.history.every(isHistoryRow);
   if (!isEntity) throw new CommandError("wrong_protocol", "The answer is not an entity of Holdpoint");
@@ -67,7 +68,7 @@ export function entityPage(entity: EntityAnswer, now: Date): string[] {
       ["changed", `${shown(changed_at)} (${duration(-secondsUntil(changed_at, now))} ago)`],
       ["events", String(events)],
       ["chain", shown(chain)],
-      ["rebuild", rebuildText(entity.rebuild)],
+      ["rebuild", entity.rebuild === undefined ? "not asked for" : rebuildText(entity.rebuild)],
     ]),
     ...rebuiltLines(entity),
     "",
@@ -98,10 +99,12 @@ function rebuildText({ matches, events, reason }: RebuildAnswer): string {
   const why = typeof reason === "string" ? `: ${spoken(reason)}` : "";
   if (matches === null) return `not tried${why}`;
   const which = plural(events, "event");
-  return matches ? `the ${which} alone give what is kept` : `the ${which} do NOT give what is kept${why}`;
+  const [gives, givesNot] = events === 1 ? ["gives", "does NOT give"] : ["give", "do NOT give"];
+  return matches ? `the ${which} alone ${gives} what is kept` : `the ${which} ${givesNot} what is kept${why}`;
 }
 
-function rebuiltLines({ rebuild: { rebuilt } }: EntityAnswer): string[] {
+function rebuiltLines({ rebuild }: EntityAnswer): string[] {
+  const rebuilt = rebuild?.rebuilt;
   if (rebuilt === undefined) return [];
   const { state, version, attributes } = rebuilt;
   return ["", `events alone give ${stateText(state)}, version ${version}, attributes ${jsonLine(attributes)}`];

@@ -24,7 +24,7 @@ interface Exchange {
   readonly caller: Caller;
   readonly traceId: string;
   readonly reading: Reading;
-  readonly gone: AbortSignal;
+  readonly isGone: () => boolean;
 }
 
 export function proposalGateRoutes(http: HttpContext): Router {
@@ -39,8 +39,8 @@ export function proposalGateRoutes(http: HttpContext): Router {
   router.post("/v1/entities/:id/actions/:action/execute", (request, response) =>
     answer(http, request, response, async (exchange) => {
       const proposal = actionProposal(exchange, request.params);
-      const { caller, traceId, gone: signal } = exchange;
-      const executed = await http.gate.executeAction({ caller, proposal, traceId, signal });
+      const { caller, traceId, isGone } = exchange;
+      const executed = await http.gate.executeAction({ caller, proposal, traceId, isGone });
       return executedView(http, { tenant: caller.tenant, proposal }, executed);
     }),
   );
@@ -66,13 +66,11 @@ async function answer(
   act: (exchange: Exchange) => Promise<Answer>,
 ): Promise<void> {
   const traceId = traceIdOf(request);
-  const gone = new AbortController();
-  response.once("close", () => gone.abort());
   let caller: Caller | undefined;
   try {
     caller = await http.authenticator.caller(request);
     const reading = await readBody(request, http.limits);
-    const { status, body } = await act({ caller, traceId, reading, gone: gone.signal });
+    const { status, body } = await act({ caller, traceId, reading, isGone: () => response.closed });
     sendJson(response, { ...body, trace_id: traceId }, status);
   } catch (thrown) {
     fail(http, thrown, { caller, request, response, traceId });
@@ -134,10 +132,10 @@ function actionProposal(
 
 async function decide(
   http: HttpContext,
-  { caller, traceId, gone: signal }: Exchange,
+  { caller, traceId, isGone }: Exchange,
   proposal: Proposal,
 ): Promise<ExecutedDecision> {
-  const { text } = await http.gate.decide({ proposal, caller, traceId, signal });
+  const { text } = await http.gate.decide({ proposal, caller, traceId, isGone });
   return JSON.parse(text) as ExecutedDecision;
 }
 

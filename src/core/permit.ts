@@ -30,6 +30,7 @@ export const permitClaimsSchema = z.strictObject({
   argument_digest: digestText.nullable(),
   envelope: jsonObject.optional(),
   entity_version: z.int().min(0).optional(),
+  reserved: digestText.optional(),
   lock: z.strictObject({ key: z.string(), fence: z.int().min(1), expires_at: z.string() }).optional(),
   lineage: z.strictObject({
     decision_id: identifier,
@@ -59,6 +60,8 @@ export interface PermitClaims {
   readonly envelope?: JsonObject;
   /** The version of the entity at which alone it may be consumed. */
   readonly entity_version?: number;
+  /** Digest of the limits and the lock that policy asked for with it. */
+  readonly reserved?: Digest;
   /** The lock that it holds; whoever writes behind the lock refuses a fence smaller than one it has seen. */
   readonly lock?: { readonly key: string; readonly fence: number; readonly expires_at: string };
   readonly lineage: {

@@ -22,8 +22,8 @@ export interface DecideRequest {
   readonly proposal: Proposal;
   readonly caller: Caller;
   readonly traceId: string;
-  /** Aborted when nobody waits for the answer any more. */
-  readonly signal?: AbortSignal | undefined;
+  /** Whether nobody waits for the answer any more: then nothing is waited for, either. */
+  readonly isGone?: (() => boolean) | undefined;
 }
 
 export interface About {

@@ -23,7 +23,7 @@ import type { JsonObject, Mode } from "../core/types.ts";
 import { approvalRule, exactBinding, grantBinding, grantText, satisfies } from "./bind.ts";
 import { acceptsArguments } from "./envelope.ts";
 import { evaluate } from "./evaluate.ts";
-import type { PermitSubject } from "./issue-permit.ts";
+import { type PermitSubject, reservedDigest } from "./issue-permit.ts";
 import { configuredMode, effectiveMode } from "./options.ts";
 import type { GateContext } from "./ports.ts";
 import { consumptionKey, factEntry } from "./record.ts";
@@ -226,6 +226,12 @@ async function checkLineage(gate: GateContext, request: UsePermitRequest, claims
     satisfies(approval.rule, approvalRule(evaluation.result!, gate.options)) &&
     binding === approval.bindingDigest;
   const isAllowed = !evaluation.isRewritten && (evaluation.verdict === "allow" || isGrantEnough);
+  if (isAllowed && reservedDigest(evaluation.result) !== claims.reserved) {
+    throw new PermitError(
+      "policy_changed",
+      "Policy changed since the decision, and asks for other limits or locks now",
+    );
+  }
   if (isAllowed) return;
   const codes = evaluation.reasons.map((reason) => reason.code).join(", ");
   throw new PermitError(

@@ -28,8 +28,8 @@ export interface ExecuteActionRequest {
   readonly caller: Caller;
   readonly proposal: Proposal & { readonly entity: EntityRef };
   readonly traceId: string;
-  /** Aborted when nobody waits for the answer any more: then no lock is waited for. What runs is not cut off. */
-  readonly signal?: AbortSignal;
+  /** Whether nobody waits for the answer any more: then no lock is waited for. What runs is not cut off. */
+  readonly isGone?: () => boolean;
 }
 
 /** The decision as it was answered, as far as it is needed here. */
@@ -83,11 +83,11 @@ export async function executeAction(gate: GateContext, request: ExecuteActionReq
 }
 
 async function decideFirst(gate: GateContext, request: ExecuteActionRequest): Promise<ExecutedDecision> {
-  const { caller, traceId, signal } = request;
+  const { caller, traceId, isGone } = request;
   const { text } = await decide(gate, {
     caller,
     traceId,
-    signal,
+    isGone,
     proposal: { ...request.proposal, wantsPermit: true },
   });
   return JSON.parse(text) as ExecutedDecision;

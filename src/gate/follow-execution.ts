@@ -34,7 +34,7 @@ export async function appendFollowing(gate: GateContext, executed: Executed): Pr
     type,
     entity,
     actor: actor.type === undefined ? { id: actor.id } : { id: actor.id, type: actor.type },
-    time: gate.clock.now().toISOString(),
+    time: undefined,
     data: executed.arguments,
   };
   try {

@@ -27,8 +27,8 @@ export interface IncomingEvent {
   readonly type: string;
   readonly entity: EntityRef;
   readonly actor: ActorRef;
-  /** RFC 3339. */
-  readonly time: string;
+  /** RFC 3339; the sidecar's where the source says none. Not part of what makes an event the same one again, then. */
+  readonly time: string | undefined;
   readonly data: JsonObject;
 }
 
@@ -70,7 +70,7 @@ export async function appendEvent(
   const type = typeOf(policy, event);
   let entity = await gate.store.readEntity(tenant, event.entity);
   for (let attempt = 0; attempt < APPEND_ATTEMPTS; attempt += 1) {
-    const planned = planEvent(request, { policy, type, entity });
+    const planned = planEvent(request, { policy, type, entity, now: gate.clock.now() });
     const result = await gate.store.appendEvent(tenant, planned.append);
     switch (result.kind) {
       case "appended": {
@@ -142,14 +142,21 @@ interface Planned {
 
 function planEvent(
   request: IngestRequest,
-  known: { readonly policy: LoadedPolicy; readonly type: EntityType; readonly entity: EntityRecord | undefined },
+  known: {
+    readonly policy: LoadedPolicy;
+    readonly type: EntityType;
+    readonly entity: EntityRecord | undefined;
+    readonly now: Date;
+  },
 ): Planned {
   const { event, traceId } = request;
+  const { time = known.now.toISOString(), ...rest } = event;
   const before = known.entity ?? { ...NEW_ENTITY, ref: event.entity, events: 0, chain: "" as const };
   const applied = applyEvent(known.type, before, event);
   const after = applied.kind === "applied" ? applied.after : before;
   const record: EventRecord = {
-    ...event,
+    ...rest,
+    time,
     trace_id: traceId,
     applied: applied.kind === "applied",
     from: before.state,

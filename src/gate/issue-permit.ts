@@ -4,6 +4,7 @@ import { canonicalData, sha256Digest } from "../core/digest.ts";
 import { ConflictError } from "../core/errors.ts";
 import { CONTEXT_PARTITION, partitionOfId, partitionOfUnique, permitIdIn } from "../core/partition.ts";
 import type { PermitClaims } from "../core/permit.ts";
+import type { PolicyResult } from "../core/policy-result.ts";
 import type { Approval } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
 import type { Digest, JsonObject, Tenant } from "../core/types.ts";
@@ -48,7 +49,7 @@ export interface PermitPlan {
 
 export function planPermit(gate: GateContext, request: PermitRequest): PermitPlan {
   const { proposal, evaluation, approval } = request;
-  const unique = approval === undefined ? proposalUnique(request) : gate.randomness.ulid();
+  const unique = proposalUnique(request);
   const spread = request.isContextual ? CONTEXT_PARTITION : partitionOfUnique(unique);
   const partition = approval === undefined ? spread : partitionOfId(approval.id)!;
   const issuedAt = Math.floor(request.decidedAt.getTime() / 1000);
@@ -74,7 +75,13 @@ function envelopeOf({ approval, evaluation }: PermitRequest) {
 }
 
 /** What a permit says besides: the version it is bound to, the lock it holds. */
-export type PermitExtras = Pick<PermitClaims, "entity_version" | "lock">;
+export type PermitExtras = Pick<PermitClaims, "entity_version" | "lock" | "reserved">;
+
+/** Undefined where policy asks for neither limits nor a lock. */
+export function reservedDigest(result: PolicyResult | undefined): Digest | undefined {
+  if (result === undefined || (result.limits.length === 0 && result.lock === undefined)) return undefined;
+  return sha256Digest(canonicalData({ limits: result.limits, lock: result.lock ?? null }));
+}
 
 export function permitClaims(
   gate: GateContext,
@@ -140,12 +147,11 @@ export function requireSameSubject(proposal: Proposal, plan: PermitPlan, recorde
 }
 
 /**
- * The permit id of a proposal that nobody had to approve follows from the proposal's id: whichever sidecars decide it, and
- * however often, the store lets it be used once. Under an approval it is the grant that counts uses.
+ * The permit id follows from the proposal's id, and from the approval where there is one: whichever sidecars decide it, and
+ * however often, the store charges for it and lets it be used once. How often a grant is used counts the grant.
  */
-function proposalUnique(request: PermitRequest): string {
-  const { tenant, proposal, after } = request;
-  const digest = sha256Digest(JSON.stringify([tenant, proposal.id, after ?? null]));
+function proposalUnique({ tenant, proposal, after, approval }: PermitRequest): string {
+  const digest = sha256Digest(JSON.stringify([tenant, proposal.id, after ?? null, approval?.id ?? null]));
   return digest.slice("sha256:".length, "sha256:".length + 32).toUpperCase();
 }
 

@@ -3,7 +3,14 @@ import { sha256Digest } from "../core/digest.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Mode, Outcome } from "../core/types.ts";
 import type { About, Conclusion } from "./conclude.ts";
-import { type PermitRequest, permitClaims, planPermit, registerPermit, signPermit } from "./issue-permit.ts";
+import {
+  type PermitRequest,
+  permitClaims,
+  planPermit,
+  registerPermit,
+  reservedDigest,
+  signPermit,
+} from "./issue-permit.ts";
 import type { GateContext } from "./ports.ts";
 import { decisionEntry, decisionText } from "./record.ts";
 import { bindsVersion, isPermitAskedFor, permitRequest } from "./settle-decision.ts";
@@ -54,23 +61,10 @@ export async function recordDecision(
     isAuthenticated: caller.isAuthenticated,
   };
   const text = decisionText(facts);
-  const appended = await append(gate, mode, decisionEntry(facts, text, follows?.after)).catch((error: Error) => {
-    giveBack(gate, concluded);
-    throw error;
-  });
-  if (appended?.kind === "duplicate") {
-    if (conclusion.approval?.status === "granted") giveBack(gate, concluded);
-    return { recordedAt: appended.index };
-  }
+  // What was taken for an entry that is not written stays with its proposal: sent again it finds it, and else it lapses.
+  const appended = await append(gate, mode, decisionEntry(facts, text, follows?.after));
+  if (appended?.kind === "duplicate") return { recordedAt: appended.index };
   return { text: await withPermit(gate, text, permit, mode), outcome, mode };
-}
-
-/** Nobody was told of it. Not awaited: what is not given back now comes back when the permit expires. */
-function giveBack(gate: GateContext, { request, conclusion }: Concluded): void {
-  if (conclusion.permit === undefined) return;
-  gate.store
-    .cancelPermit(request.caller.tenant, conclusion.permit.jti)
-    .catch((error: Error) => gate.observer.failed({ what: "give back a reservation", error }));
 }
 
 /** INVARIANT (transparent): in observe mode a ledger that fails or hangs is told to the observer, not to the caller. */
@@ -97,11 +91,13 @@ async function permitFor(gate: GateContext, concluded: Concluded): Promise<Permi
   const request = mode === "observe" ? asObserved(asked, concluded) : asked;
   const plan = conclusion.permit ?? planPermit(gate, request);
   const { lock, evaluation } = conclusion;
+  const reserved = reservedDigest(evaluation.result);
   const claims = permitClaims(gate, request, plan, {
     ...(mode === "enforce" && bindsVersion(evaluation.result, view)
       ? { entity_version: view.entity!.state.version }
       : {}),
     ...(lock === undefined ? {} : { lock }),
+    ...(mode === "enforce" && reserved !== undefined ? { reserved } : {}),
   });
   if (conclusion.permit !== undefined) return claims;
   const registering = registerPermit(gate, request, plan);

@@ -218,7 +218,7 @@ async function settleInTurn(gate: GateContext, { request }: About, step: Step): 
   const endsAt = performance.now() + step.waitMs;
   for (;;) {
     const leftMs = endsAt - performance.now();
-    const waits = leftMs > 0 && request.signal?.aborted !== true;
+    const waits = leftMs > 0 && request.isGone?.() !== true;
     const lock = step.settle.lock === undefined ? undefined : { ...step.settle.lock, waits };
     const result = await gate.store.settle(tenant, { ...step.settle, lock });
     if (result.kind !== "locked" || !result.isWaiting) {

@@ -24,6 +24,8 @@ interface Exchange {
   readonly caller: Caller;
   readonly traceId: string;
   readonly request: IncomingMessage;
+  /** Whether the client has hung up. */
+  readonly isGone: () => boolean;
 }
 
 type Answer = { readonly status: number; readonly text: string } | { readonly problem: Problem };
@@ -45,7 +47,7 @@ function route(http: HttpContext, answer: (exchange: Exchange) => Promise<Answer
     let caller: Caller | undefined;
     try {
       caller = await http.authenticator.caller(request);
-      const given = await answer({ caller, traceId, request });
+      const given = await answer({ caller, traceId, request, isGone: () => response.closed });
       if ("problem" in given) sendProblem(response, given.problem);
       else sendText(response, given.status, given.text);
     } catch (thrown) {
@@ -70,7 +72,8 @@ function decisionProblem(
 
 async function decideOne(http: HttpContext, exchange: Exchange): Promise<Answer> {
   const proposal = parseProposal(await readBody(exchange.request, http.limits));
-  const decision = await http.gate.decide({ proposal, caller: exchange.caller, traceId: exchange.traceId });
+  const { caller, traceId, isGone } = exchange;
+  const decision = await http.gate.decide({ proposal, caller, traceId, isGone });
   return { status: 200, text: decision.text };
 }
 
@@ -100,10 +103,10 @@ async function decideInBatch(
   exchange: Exchange,
   item: { readonly proposal: unknown; readonly index: number },
 ): Promise<string> {
-  const { caller, traceId } = exchange;
+  const { caller, traceId, isGone } = exchange;
   try {
     const proposal = parseProposal(readJson(JSON.stringify(item.proposal), http.limits));
-    return (await http.gate.decide({ proposal, caller, traceId })).text;
+    return (await http.gate.decide({ proposal, caller, traceId, isGone })).text;
   } catch (thrown) {
     const problem = decisionProblem(http, thrown, exchange);
     const pointer = `/proposals/${item.index}${problem.body.pointer ?? ""}`;

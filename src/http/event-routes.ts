@@ -55,7 +55,7 @@ async function ingest(http: HttpContext, { holder, traceId, reading }: Incoming)
   const actor = body.actor as ActorRef;
   return http.gate.ingestEvent({
     tenant: holder.tenant,
-    event: { id, source, type, entity, actor, time: time ?? http.now().toISOString(), data },
+    event: { id, source, type, entity, actor, time, data },
     expectedVersion: expected_version,
     traceId,
     producer: holder.id,

@@ -138,7 +138,7 @@ describe("wrong usage", () => {
     [["entities", "show", "ord_2"], "Expected TYPE/ID"],
     [["entities", "show", "order/"], "Expected TYPE/ID"],
     [["entities", "show", "order/o", "--history", "501"], "--history: expected a number from 1 to 500"],
-    [["entities", "show", "order/o", "--rebuild", "yes"], "--rebuild: expected full"],
+    [["entities", "show", "order/o", "--rebuild", "yes"], "--rebuild: expected full or none"],
     [["events", "send", "/nowhere/events.json"], "ENOENT"],
   ])("%j ends with 2 before anything is asked", async (args, message) => {
     const { code, stdout, stderr } = await runCommand(args, { admin_url: "http://127.0.0.1:1" });
@@ -227,6 +227,8 @@ describe("events send and entities show", () => {
     expect(rows[1]).toMatch(/^ {2}2 +\S+Z +ORDER_REFUNDED +stripe +none: it led nowhere from CREATED +shop +evt-/);
     expect(rows[2]).toMatch(/^ {2}1 +\S+Z +ORDER_PLACED +stripe +\(no state yet\) to CREATED +shop +evt-/);
 
+    const quick = await runCommand(["entities", "show", `order/${order}`, "--rebuild", "none"], openly());
+    expect(quick).toMatchObject({ code: 0, stdout: expect.stringContaining("rebuild  not asked for\n") });
     const newest = await runCommand(["entities", "show", `order/${order}`, "--history", "1"], openly());
     expect(newest.stdout).toContain("history, the newest 1 of 3; --history N for more\n");
     const json = await runJson(["entities", "show", `order/${order}`, "--rebuild", "full", "--history", "2"], openly());

@@ -70,6 +70,15 @@ describe.each(["embedded", "redis"])("on the store %s", (kind) => {
       });
     });
 
+    test("takes an event without a time, and its repetition for the same one", async () => {
+      const { time: _, ...event } = eventOf("ORDER_PLACED", freshId("ord"));
+      const send = () => one.send({ port: "admin", path: "/v1/events", body: event });
+      expect((await send()).body).toMatchObject({ applied: true, repeated: false });
+      expect((await send()).body).toMatchObject({ applied: true, repeated: true });
+      const { history } = await entity(event.entity.id);
+      expect(Math.abs(Date.parse(history[0].time) - Date.now())).toBeLessThan(60_000);
+    });
+
     test("holds a source to the version that it expects, and still answers its retry", async () => {
       const order = freshId("ord");
       const event = eventOf("ORDER_PLACED", order, { expected_version: 0 });

@@ -534,6 +534,7 @@ describe("answers are what is described", () => {
       const before = (await read(`order/${order}?limit=2&cursor=3&rebuild=full`)).body;
       expect(before.history.map((row: Body) => row.applied)).toEqual([false, true]);
       expect(before).toMatchObject({ cursor: null, rebuild: { matches: true, events: 4 } });
+      expect((await read(`order/${order}?rebuild=none`)).body).not.toHaveProperty("rebuild");
       expect((await read("order/none")).body.code).toBe("entity_not_found");
       expect((await read("parcel/none")).body.code).toBe("entity_type_unknown");
       expect((await read(`order/${order}?limit=0`)).status).toBe(400);
@@ -1057,6 +1058,7 @@ describe("requests: the sidecar takes what the description allows, and refuses w
     ["/v1/entities/{type}/{id}", "cursor", "0", false],
     ["/v1/entities/{type}/{id}", "cursor", "1000000000000000", false],
     ["/v1/entities/{type}/{id}", "rebuild", "full", true],
+    ["/v1/entities/{type}/{id}", "rebuild", "none", true],
     ["/v1/entities/{type}/{id}", "rebuild", "yes", false],
     ["/v1/entities/{type}/{id}/timeline", "limit", "500", true],
     ["/v1/entities/{type}/{id}/timeline", "limit", "501", false],

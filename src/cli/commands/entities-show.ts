@@ -21,7 +21,11 @@ export const entitiesShowCommand = defineCommand({
   words: { usage: "TYPE/ID", min: 1, max: 1 },
   options: {
     history: { kind: "text", value: "N", meaning: `Newest events to show, up to ${HISTORY_MAX} (${HISTORY_DEFAULT})` },
-    rebuild: { kind: "text", value: "full", meaning: "Rebuild it from its events however many those are" },
+    rebuild: {
+      kind: "text",
+      value: "full|none",
+      meaning: "Rebuild it from its events however many those are, or not at all",
+    },
     ...ADMIN_OPTIONS,
     ...JSON_OPTION,
   },
@@ -37,7 +41,8 @@ or operate. A slash in an entity's type is written %2F.`,
     const path = pathOf(words[0]!);
     const limit = wholeNumber("--history", options.history, { default: HISTORY_DEFAULT, max: HISTORY_MAX });
     const { rebuild } = options;
-    if (rebuild !== undefined && rebuild !== "full") throw usageError("--rebuild: expected full, or nothing");
+    if (rebuild !== undefined && rebuild !== "full" && rebuild !== "none")
+      throw usageError("--rebuild: expected full or none");
     const answer = await (await openAdminClient(invocation, HINTS)).get(path, { limit, rebuild });
     const entity = entityAnswer(answer);
     if (options.json) await writeOut(`${jsonPretty(answer)}\n`);
@@ -54,5 +59,5 @@ function pathOf(word: string): string {
 }
 
 function exitCodeOf({ rebuild }: EntityAnswer) {
-  return rebuild.matches === false ? EXIT.differs : EXIT.done;
+  return rebuild?.matches === false ? EXIT.differs : EXIT.done;
 }

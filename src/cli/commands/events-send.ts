@@ -25,14 +25,15 @@ export const eventsSendCommand = defineCommand({
   options: { ...ADMIN_OPTIONS, ...JSON_OPTION },
   details: `FILE (or - for standard input) holds one event, an array of events, or one event a line (JSON Lines), of at most
 ${INPUT_BYTES_MAX >> 20} MiB. They are sent in their order, in batches as large as the sidecar takes. Sending them again is safe: an event is
-known by its source and id. An event that leads nowhere from its entity's state is recorded, and moves nothing.
+known by its source and id, and the same one is only repeated. An event that leads nowhere from its entity's state is
+recorded, and moves nothing.
 Exit code 1 where an event was refused. Needs a key with the scope ingest.
 
   {"id": "evt_1", "source": "shop", "type": "ORDER_PAID", "entity": {"type": "order", "id": "ord_002"},
    "actor": {"id": "stripe"}, "time": "2026-11-20T10:00:00Z", "data": {"amount": 49}}`,
   examples: [
     "HOLDPOINT_KEY=… holdpoint events send events.jsonl",
-    "jq -c '.[] | {id, source: \"shop\", type, entity, actor, data}' export.json | holdpoint events send -",
+    "jq -c '.[] | {id, source: \"shop\", type, entity, actor, time, data}' export.json | holdpoint events send -",
     "holdpoint events send event.json --json | jq '.events[0].state'",
   ],
   run: async (invocation) => {

@@ -19,7 +19,7 @@ export const freezeCommand = defineCommand({
   options: OPERATOR_OPTIONS,
   details: `SUBJECT is the id of an actor (or of somebody it acts for, or of a credential), TYPE/ID of an entity, or the name
 of an action; a freeze of the tenant has none, and stops everything. From then on nothing of it is allowed, and permits
-that were given are refused: at once on the sidecar that is asked, within seconds on the others that share its store.
+that were given are refused: at once on the sidecar that is asked, within freeze_age_max_ms (1 s) on others of its store.
 Needs a key with the scope operate.`,
   examples: [
     "holdpoint freeze actor support-agent --reason 'Pays invoices twice'",

@@ -81,7 +81,7 @@ export const entityRead = z.strictObject({
   changed_at: time,
   history: z.array(eventRow).describe("Newest first"),
   cursor: count.min(1).nullable().describe("For the page before; null at the history's beginning"),
-  rebuild,
+  rebuild: rebuild.optional(),
 });
 
 export const freeze = z.strictObject({

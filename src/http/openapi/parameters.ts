@@ -66,9 +66,9 @@ export function describeParameters(waitMsMax: number) {
     ActionName: path("action", "Name of the action; percent-encoded where it holds slashes", { type: "string" }),
     HistoryLimit: limit(HISTORY_PAGE),
     HistoryCursor: query("cursor", "`cursor` of the page before", { ...index, minimum: 1 }),
-    Rebuild: query("rebuild", "`full`: rebuild the entity however many events it has", {
+    Rebuild: query("rebuild", "`full`: rebuild the entity however many events it has; `none`: leave that out", {
       type: "string",
-      enum: ["full"],
+      enum: ["full", "none"],
     }),
     ...TIMELINE_PARAMETERS,
   };

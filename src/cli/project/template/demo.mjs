@@ -157,6 +157,7 @@ function listeners(child) {
   return new Promise((resolve, reject) => {
     const lines = [];
     const fail = (why) => {
+      clearTimeout(timer);
       child.kill("SIGKILL");
       reject(new Error(`The sidecar did not start: ${why}\n${lines.join("\n")}`));
     };
