@@ -11,6 +11,7 @@ export const ENTRY_KINDS = [
   "permit_consumed",
   "permit_refused",
   "execution_reported",
+  "execution_unknown",
   "event_ingested",
   "state_changed",
   "freeze_set",
@@ -73,6 +74,10 @@ const KNOWN: ReadonlyMap<string, Summary> = new Map<string, Summary>([
     "execution_reported",
     (data) =>
       `${text(data.permit_id)} ${text(data.action)} ${text(data.status)} ${text(data.execution_id)}${resolved(data)}`,
+  ],
+  [
+    "execution_unknown",
+    (data) => `${text(data.permit_id)} ${text(data.action)} ${text(data.execution_id)} ${text(data.reason)}`,
   ],
   ["event_ingested", eventSummary],
   [

@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Router } from "express";
 import type { z } from "zod";
 import type { Caller } from "../core/caller.ts";
+import type { EventRecord } from "../core/context.ts";
 import { canonicalData } from "../core/digest.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { type Proposal, parseProposal } from "../core/proposal.ts";
@@ -48,6 +49,8 @@ export function proposalGateRoutes(http: HttpContext): Router {
     answer(http, request, response, async (exchange) => {
       const proposal = actionProposal(exchange, request.params);
       const decision = await decide(http, exchange, proposal);
+      // Nobody is told of its permit here, so what it reserved is free again at once.
+      if (decision.permit_id !== undefined) await http.gate.withdraw(exchange.caller.tenant, decision.permit_id);
       return approvalView(http, { tenant: exchange.caller.tenant, proposal }, decision);
     }),
   );
@@ -162,6 +165,7 @@ function decidedView(proposalId: string, decision: ExecutedDecision): object {
     message: MESSAGES[outcome],
     details: reasons,
     decision_id,
+    ...limitsOf(decision),
     ...(outcome === "compute" ? { parameters: action.arguments } : {}),
     ...(approval === undefined ? {} : { approval_id: approval.id }),
     ...(permit === undefined ? {} : { permit, permit_id }),
@@ -185,7 +189,10 @@ function executedView(http: HttpContext, asked: Asked, answer: ExecuteActionAnsw
         body: {
           error: "no executor",
           action: proposal.action,
-          message: answer.executor === undefined ? "the contract names no executor" : "the executor is not configured",
+          message:
+            answer.executor === undefined
+              ? "the contract names no executor"
+              : `the setting executors has no ${JSON.stringify(answer.executor)}`,
         },
       };
     case "executed":
@@ -199,8 +206,7 @@ function ranView(
 ): Answer {
   const ids = { decision_id: decision.decision_id, execution_id: executionId };
   if (answer.kind === "succeeded") {
-    const state =
-      event === undefined ? {} : { event: event.event.type, state: event.event.to, version: event.event.version };
+    const state = event === undefined ? {} : followedBy(event.event);
     const result = {
       action_name: action,
       entity_id: entity.id,
@@ -226,6 +232,11 @@ function ranView(
   };
 }
 
+/** An event that leads nowhere from where the entity stands by now: the action ran, and the state does not show it. */
+function followedBy({ type, to, version, applied }: EventRecord): object {
+  return { event: type, state: to, version, ...(applied ? {} : { applied, refusal: "no_transition" }) };
+}
+
 /** What the executor says to people, if it says anything. */
 function messageOf(result: Json | undefined): string | undefined {
   const isObject = typeof result === "object" && result !== null && !Array.isArray(result);
@@ -241,7 +252,7 @@ function refusedView(
 ): Answer {
   const { reasons, approval, decision_id, outcome } = decision;
   const codes = reasons.map(({ code }) => code);
-  const details = { action, entity_id: entity.id, decision_id, reasons };
+  const details = { action, entity_id: entity.id, decision_id, reasons, ...limitsOf(decision) };
   if (outcome === "escalate") {
     return { status: 422, body: { error: "action requires approval", ...details, approval_id: approval?.id } };
   }
@@ -252,6 +263,11 @@ function refusedView(
     return { status: 422, body: { error: "state not allowed", ...details, ...states } };
   }
   return { status: 422, body: { error: "action blocked", ...details } };
+}
+
+/** What is left, and when it resets. */
+function limitsOf({ limits }: ExecutedDecision): object {
+  return limits === undefined ? {} : { limits };
 }
 
 function approvalView(http: HttpContext, asked: Asked, decision: ExecutedDecision): Answer {

@@ -38,7 +38,7 @@ const SECRET_HEADERS = ["authorization", "cookie", "proxy-authorization"];
 export const adapterSchema = z
   .strictObject({
     tenant: tenantName.default("default"),
-    source: identifier,
+    source: identifier.refine((source) => source !== "holdpoint", "expected another name: this is for executions here"),
     signature,
     mapping: webhookMappingSchema,
     /** Who did what it tells of; a service named as the source where nothing is said. */

@@ -116,6 +116,7 @@ export interface LimitUse {
 export interface LockRequest {
   /** Digest of the key that policy built. */
   readonly id: Digest;
+  /** From now on; but a permit that is not used takes its lock with it when it expires. */
   readonly ttlMs: number;
   /** True: stay in the queue where it is held. The place is kept for TICKET_LEASE_MS and renewed by asking again. */
   readonly waits: boolean;
@@ -130,7 +131,7 @@ export interface Settle {
   readonly session: SessionChange | undefined;
   readonly limits: readonly LimitCharge[];
   readonly lock: LockRequest | undefined;
-  /** Registered in the same step; needed with limits or a lock. */
+  /** Registered in the same step; needed for a reservation, a binding limit or a lock. */
   readonly permit: SettledPermit | undefined;
   /** False: limits are charged for good; true: until the permit expires unused or its execution fails. */
   readonly isReservation: boolean;
@@ -143,6 +144,12 @@ export interface SettledPermit {
   readonly subjectText: string;
 }
 
+/**
+ * `live`: may still be used. `used`: was, at least once, or nobody can tell (the server was started again since). `dead`:
+ * cancelled, or expired before anybody used it; nobody ever will.
+ */
+export type PermitState = "live" | "used" | "dead";
+
 export type SettleResult =
   | {
       readonly kind: "settled";
@@ -151,7 +158,13 @@ export type SettleResult =
       readonly atMs: number;
     }
   /** A permit of this id is on record: nothing was charged, locked or appended again. `subjectText` is the recorded one. */
-  | { readonly kind: "repeated"; readonly subjectText: string; readonly fence: number | undefined }
+  | {
+      readonly kind: "repeated";
+      readonly subjectText: string;
+      readonly state: PermitState;
+      /** The requested lock, where that permit holds it now. */
+      readonly lock: { readonly fence: number; readonly expiresAtMs: number } | undefined;
+    }
   /** What was decided on is not so any more; both as they are now, undefined where not on record or not asked for. */
   | {
       readonly kind: "stale";

@@ -2,7 +2,7 @@
  * What the gate needs from the world, as contracts. Interfaces only: adapters implement them, main.ts wires them, and
  * one conformance suite holds every implementation to what is written here.
  */
-import type { EntityState } from "./context.ts";
+import type { EntityState, PermitState } from "./context.ts";
 import type { ContextStore } from "./context-store.ts";
 import type { Domain } from "./domain.ts";
 import type { ErrorCode } from "./errors.ts";
@@ -219,6 +219,8 @@ export interface Execution {
   readonly action: string;
   readonly decisionId: string;
   readonly traceId: string;
+  /** Who consumed it, and so may report it; "" without authentication, undefined in records that are older. */
+  readonly consumer?: string | undefined;
 }
 
 export interface ConsumePermit {
@@ -228,6 +230,8 @@ export interface ConsumePermit {
   readonly action: string;
   readonly decisionId: string;
   readonly traceId: string;
+  /** Goes into the execution's record, with which it stays. */
+  readonly consumer: string;
   /** Set where the permit is bound to a version of its entity. */
   readonly entity?: { readonly ref: EntityRef; readonly version: number } | undefined;
 }
@@ -314,7 +318,10 @@ export interface Store extends ContextStore {
   /** Makes a permit consumable. Refuses (returns false) a jti that is there already. */
   issuePermit(record: PermitRecord): Promise<boolean>;
   /** Undefined when unknown, or gone after its expiry. */
-  readPermit(tenant: Tenant, jti: string): Promise<(PermitRecord & { readonly usesLeft: number }) | undefined>;
+  readPermit(
+    tenant: Tenant,
+    jti: string,
+  ): Promise<(PermitRecord & { readonly usesLeft: number; readonly state: PermitState }) | undefined>;
   /**
    * Marks one use as spent, if the permit is known, unexpired and unspent and its approval (where it has one) is
    * granted with uses left; an approval whose last use this was becomes exhausted in the same step. The execution is
@@ -323,6 +330,8 @@ export interface Store extends ContextStore {
    * here on, and its lock must still be its own.
    */
   consumePermit(request: ConsumePermit): Promise<ConsumePermitResult & { readonly factId?: string }>;
+  /** Undefined when unknown, or gone after its retention. */
+  readExecution(tenant: Tenant, executionId: string): Promise<Execution | undefined>;
   /**
    * Closes an execution. Once no use of the permit is open or left, its lock is let go, and where every use failed, what
    * it reserved is given back.

@@ -13,6 +13,7 @@ import { approvalRule, exactBinding, grantBinding, grantText, satisfies, scopeOf
 import type { ContextView, ViewSubject } from "./context-view.ts";
 import { acceptsArguments } from "./envelope.ts";
 import { type Evaluation, evaluate } from "./evaluate.ts";
+import type { Freezable } from "./freezes.ts";
 import type { PermitPlan } from "./issue-permit.ts";
 import { configuredMode, effectiveMode } from "./options.ts";
 import type { GateContext } from "./ports.ts";
@@ -99,6 +100,11 @@ export function evaluateProposal(
   });
 }
 
+export function freezable({ caller, proposal }: DecideRequest): Freezable {
+  const { action, actor, entity } = proposal;
+  return { caller, action, actor, entity };
+}
+
 export function viewSubject({ proposal, caller }: DecideRequest): ViewSubject {
   const { action, actor, entity, context } = proposal;
   return { tenant: caller.tenant, action, actor, entity, context };
@@ -145,8 +151,29 @@ export async function conclude(gate: GateContext, about: About): Promise<Conclus
   if (request.proposal.approvalId !== undefined && approval === undefined) {
     throw new NotFoundError("approval_not_found", `No approval ${JSON.stringify(named)}`, { pointer: "/approval_id" });
   }
-  if (evaluation.verdict !== "escalate") return byPolicy(request, evaluation);
+  if (evaluation.verdict === "deny") return byPolicy(request, evaluation);
+  if (evaluation.verdict === "allow") return concludeAllowed(gate, about, { named, approval });
   return concludeEscalation(gate, about, { named, approval });
+}
+
+/**
+ * INVARIANT (final): what people were asked about and did not grant is not allowed because policy has stopped asking, or a
+ * limit has come free, under the same proposal; and what they denied in this context not under any.
+ */
+async function concludeAllowed(
+  gate: GateContext,
+  about: About,
+  { named, approval }: { readonly named: string | undefined; readonly approval: Approval | undefined },
+): Promise<Conclusion> {
+  const { evaluation, request } = about;
+  if (named !== undefined && approval === undefined)
+    return denied(about, "approval_expired", "The approval is no longer on record", undefined);
+  const asks = evaluation.result?.limits.some((limit) => limit.on_exceed === "escalate") === true;
+  const spoken =
+    approval ??
+    (asks ? await gate.store.findApproval(request.caller.tenant, scopeOf(boundBy(request), evaluation)) : undefined);
+  const isOwn = approval !== undefined && (spoken?.status === "expired" || spoken?.status === "cancelled");
+  return spoken?.status === "denied" || isOwn ? concludeWith(gate, about, spoken!) : byPolicy(request, evaluation);
 }
 
 /** Policy would allow it, and a limit sends it to a human: the same way from here on. */
@@ -302,7 +329,7 @@ function approvalSubject(about: About): ApprovalSubject {
   };
 }
 
-function boundBy(request: DecideRequest) {
+export function boundBy(request: DecideRequest) {
   const { proposal, caller } = request;
   return {
     tenant: caller.tenant,

@@ -37,6 +37,8 @@ export interface UsePermitRequest {
   /** The audience that the executor says it is, where it says so. */
   readonly audience: string | undefined;
   readonly traceId: string;
+  /** This sidecar runs the action itself: nobody reports for it. */
+  readonly isOwn?: boolean;
 }
 
 export interface PermitUse {
@@ -229,7 +231,7 @@ async function checkLineage(gate: GateContext, request: UsePermitRequest, claims
   if (isAllowed && reservedDigest(evaluation.result) !== claims.reserved) {
     throw new PermitError(
       "policy_changed",
-      "Policy changed since the decision, and asks for other limits or locks now",
+      "Policy asks for limits, a lock or a version that this permit does not have",
     );
   }
   if (isAllowed) return;
@@ -280,6 +282,7 @@ async function spend(gate: GateContext, request: UsePermitRequest, claims: Permi
     action: claims.action,
     decisionId: decision_id,
     traceId: trace_id,
+    consumer: consumerOf(request),
     entity: boundEntity(claims),
   });
   if (result.kind !== "consumed") throw refusalOf(claims, result);
@@ -305,6 +308,13 @@ async function spend(gate: GateContext, request: UsePermitRequest, claims: Permi
     keys: [consumptionKey(tenant, claims.jti)],
   });
   return { claims, usesLeft: result.usesLeft, executionId: result.executionId };
+}
+
+/** Of executions that this sidecar runs. No credential has such an id. */
+export const OWN_CONSUMER = "(executor)";
+
+function consumerOf({ isOwn = false, caller }: UsePermitRequest): string {
+  return isOwn ? OWN_CONSUMER : (caller.credentialId ?? "");
 }
 
 function boundEntity({ entity, entity_version }: PermitClaims): ConsumePermit["entity"] {

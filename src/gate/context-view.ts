@@ -152,6 +152,13 @@ function needsOf(policy: LoadedPolicy | undefined, of: ViewSubject): Needs | und
   return entity === undefined && session === undefined ? undefined : { entity, session };
 }
 
+/** Work for one person shows nothing of work for another. */
+function principalsOf(actor: ActorRef): string[] {
+  const ids: string[] = [];
+  for (let one: ActorRef | undefined = actor; one !== undefined; one = one.on_behalf_of) ids.push(one.id);
+  return ids;
+}
+
 export function keepsSession({ domain }: LoadedPolicy, action: string): boolean {
   return domain.keepsSessions || domain.actions.get(action)?.keepsSession === true;
 }
@@ -165,7 +172,7 @@ export function sessionOf(of: ViewSubject): { readonly id: Digest; readonly name
       pointer: "/context/session",
     });
   }
-  return { id: sha256Digest(canonicalData([of.actor.id, name])), name };
+  return { id: sha256Digest(canonicalData([...principalsOf(of.actor), name])), name };
 }
 
 function viewOf(ref: EntityRef, { state, version, attributes }: EntityState): EntityView {

@@ -12,12 +12,12 @@
 import { authorizeProposal } from "../core/caller.ts";
 import { entityText } from "../core/compose.ts";
 import type { Freeze } from "../core/context.ts";
-import { ConflictError, HoldpointError } from "../core/errors.ts";
+import { ConflictError, HoldpointError, UnavailableError } from "../core/errors.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { LoadedPolicy } from "../core/ports.ts";
 import type { Proposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
-import type { EntityRef, Mode, Outcome } from "../core/types.ts";
+import type { EntityRef, Mode, Outcome, Reason } from "../core/types.ts";
 import {
   type About,
   type Conclusion,
@@ -26,19 +26,19 @@ import {
   denied,
   evaluateProposal,
   type Follows,
+  freezable,
   modeNow,
   modeOf,
   unaltered,
   viewSubject,
 } from "./conclude.ts";
-import { type ContextView, keepsSession } from "./context-view.ts";
-import type { Freezable } from "./freezes.ts";
+import { type ContextView, keepsSession, NO_VIEW } from "./context-view.ts";
 import { observeLimits, viewWhileObserving, withinObserving } from "./observe-context.ts";
 import { configuredMode } from "./options.ts";
 import type { GateContext } from "./ports.ts";
 import { proposalKey } from "./record.ts";
 import { type DecisionAnswer, recordDecision, withPermit } from "./record-decision.ts";
-import { type Settlement, settleConclusion } from "./settle-decision.ts";
+import { frozenMessage, type Settlement, settleConclusion } from "./settle-decision.ts";
 
 /**
  * @throws InvalidRequestError forbidden; ConflictError proposal_conflict; NotFoundError approval_not_found;
@@ -68,7 +68,9 @@ async function whyOutdated(
   request: DecideRequest,
   recorded: RecordedDecision,
 ): Promise<string | undefined> {
-  const wasFrozen = recorded.firstReason === "frozen";
+  const { firstReason } = recorded;
+  // Policy may have a reason of this code, too; a freeze of ours is named.
+  const wasFrozen = firstReason?.code === "frozen" && /\(frz_[0-9A-Z]{26}\)/.test(firstReason.message);
   if (recorded.outcome === "deny" && !wasFrozen) return undefined;
   const freeze = await gate.freezes.find(freezable(request));
   if (freeze !== undefined) return wasFrozen ? undefined : `frozen:${freeze.id}`;
@@ -90,8 +92,7 @@ interface RecordedDecision {
   readonly outcome: Outcome;
   readonly mode: Mode;
   readonly permit: PermitClaims | undefined;
-  /** Code of its first reason. */
-  readonly firstReason: string | undefined;
+  readonly firstReason: Reason | undefined;
 }
 
 async function decideAgain(gate: GateContext, request: DecideRequest, entryText: string): Promise<DecisionAnswer> {
@@ -131,7 +132,7 @@ function readRecorded(entryText: string): RecordedDecision {
     outcome: Outcome;
     mode: Mode;
     approval?: { id: string };
-    reasons: readonly { readonly code: string }[];
+    reasons: readonly Reason[];
   };
   return {
     entry,
@@ -140,7 +141,7 @@ function readRecorded(entryText: string): RecordedDecision {
     approvalId: value.approval?.id,
     outcome: value.outcome,
     mode: value.mode,
-    firstReason: value.reasons[0]?.code,
+    firstReason: value.reasons[0],
     permit: entry.members!.get("permit")?.value as unknown as PermitClaims | undefined,
   };
 }
@@ -223,7 +224,10 @@ async function inTurn<T>(
   decideNow: () => Promise<T>,
 ): Promise<T> {
   const { action, context, actor } = request.proposal;
-  if (policy === undefined || context.session === undefined || !keepsSession(policy, action)) return decideNow();
+  const isObserved = configuredMode(gate.options, request.caller.tenant, action) === "observe";
+  if (policy === undefined || context.session === undefined || isObserved || !keepsSession(policy, action)) {
+    return decideNow();
+  }
   const end = await gate.turns.take(JSON.stringify([request.caller.tenant, actor.id, context.session]));
   try {
     return await decideNow();
@@ -238,9 +242,7 @@ async function decideInContext(
   { request, policy }: { readonly request: DecideRequest; readonly policy: LoadedPolicy | undefined },
   aboutIn: (view: ContextView) => About,
 ): Promise<Decided> {
-  const opening = gate.views.open(policy, viewSubject(request));
-  const isObserved = configuredMode(gate.options, request.caller.tenant, request.proposal.action) === "observe";
-  const opened = isObserved ? viewWhileObserving(gate, opening) : opening;
+  const opened = openView(gate, { request, policy });
   let about = aboutIn(opened instanceof Promise ? await opened : opened);
   const mode = modeOf(gate, request, about.evaluation);
   if (mode === "observe") return { ...about, mode, conclusion: await observe(gate, about) };
@@ -249,8 +251,27 @@ async function decideInContext(
     if (settlement.kind === "settled") return { ...about, mode, conclusion: settlement.conclusion };
     about = aboutIn(settlement.view);
   }
-  const message = `Entity or session changed ${CONTEXT_ROUNDS_MAX} times while this was decided`;
-  return { ...about, mode, conclusion: denied(about, "context_unstable", message, undefined) };
+  throw new UnavailableError(
+    "overloaded",
+    `Entity or session changed ${CONTEXT_ROUNDS_MAX} times while this was decided: try again`,
+  );
+}
+
+/** INVARIANT (transparent): where it is observed, neither a store that is away nor an odd session's name is in the way. */
+function openView(
+  gate: GateContext,
+  { request, policy }: { readonly request: DecideRequest; readonly policy: LoadedPolicy | undefined },
+): ContextView | Promise<ContextView> {
+  const subject = viewSubject(request);
+  const { tenant } = request.caller;
+  const isObserved = configuredMode(gate.options, tenant, request.proposal.action) === "observe";
+  if (isObserved) return viewWhileObserving(gate, () => gate.views.open(policy, subject));
+  const opening = gate.views.open(policy, subject);
+  if (!gate.options.policyMayObserve || !(opening instanceof Promise)) return opening;
+  return opening.catch((error: Error) => {
+    if (modeNow(gate, request) === "observe") return NO_VIEW;
+    throw error;
+  });
 }
 
 async function enforce(gate: GateContext, about: About): Promise<Settlement> {
@@ -274,13 +295,6 @@ async function observe(gate: GateContext, about: About): Promise<Conclusion> {
   return { ...unaltered(request, evaluation), outcome: "deny", reasons: frozen(about, freeze).reasons };
 }
 
-function freezable({ caller, proposal }: DecideRequest): Freezable {
-  const { action, actor, entity } = proposal;
-  return { caller, action, actor, entity };
-}
-
 function frozen(about: About, freeze: Freeze): Conclusion {
-  const what =
-    freeze.kind === "tenant" ? "Everything of this tenant" : `${freeze.kind} ${JSON.stringify(freeze.subject)}`;
-  return denied(about, "frozen", `${what} is frozen (${freeze.id}): ${freeze.reason}`, undefined);
+  return denied(about, "frozen", frozenMessage(freeze), undefined);
 }

@@ -17,11 +17,13 @@ import type { PermitClaims } from "../core/permit.ts";
 import type { Proposal } from "../core/proposal.ts";
 import { readJson } from "../core/read-json.ts";
 import type { EntityRef, Json, JsonObject, Outcome, Reason } from "../core/types.ts";
+import type { LimitReport } from "./conclude.ts";
 import { consumePermit } from "./consume-permit.ts";
 import { decide } from "./decide.ts";
 import { appendFollowing, type FollowingEvent, OWN_SOURCE } from "./follow-execution.ts";
 import type { GateContext } from "./ports.ts";
 import { recordEvent } from "./record-event.ts";
+import { recordTransition } from "./record-transition.ts";
 import { reportExecution } from "./report-execution.ts";
 
 export interface ExecuteActionRequest {
@@ -41,6 +43,7 @@ export interface ExecutedDecision {
   readonly action: { readonly name: string; readonly arguments: JsonObject };
   readonly permit?: string;
   readonly permit_id?: string;
+  readonly limits?: readonly LimitReport[];
   readonly risk?: string;
 }
 
@@ -117,9 +120,12 @@ async function useOnce(
   };
   // A permit's audience is whoever runs the action, and here that is the executor behind this sidecar.
   const executing = { ...caller, audiences: undefined };
-  const answer = await consumePermit(gate, { caller: executing, token, real, audience: undefined, traceId });
+  const use = { caller: executing, token, real, audience: undefined, traceId, isOwn: true };
+  const answer = await consumePermit(gate, use);
   if (answer.kind === "observed") {
-    const executionId = `observed_${gate.randomness.ulid()}`;
+    // Observing blocks nothing, and does not do twice what was asked for once either.
+    if (answer.refusal.code === "already_consumed") throw answer.refusal;
+    const executionId = `observed_${permit_id}`;
     return { executionId, permitId: permit_id, lock: undefined, isRecorded: false };
   }
   const { claims, executionId } = answer.use;
@@ -150,7 +156,7 @@ async function recordOutcome(
   request: ExecuteActionRequest,
   { decision, use, answer }: Outcomes,
 ): Promise<FollowingEvent | undefined> {
-  if (answer.kind === "unknown") return undefined;
+  if (answer.kind === "unknown") return recordUnknown(gate, request, { decision, use, answer });
   const { caller, proposal, traceId } = request;
   const { tenant } = caller;
   const { executionId } = use;
@@ -169,15 +175,38 @@ async function recordOutcome(
   if (use.isRecorded) {
     await reportExecution(gate, {
       caller,
+      isOwn: true,
       permitId: use.permitId,
       executionId,
       status: isSuccess ? "succeeded" : "failed",
+      reason: isSuccess ? undefined : answer.message,
       resultText: isSuccess && answer.result !== undefined ? jsonText(answer.result) : undefined,
     });
   }
   if (following === undefined || following.isRepeated) return following;
   await recordEvent(gate, { tenant, producer: OWN_SOURCE, ...following });
   return following;
+}
+
+/** Nobody knows what became of it: said where the operators look, with why. */
+async function recordUnknown(
+  gate: GateContext,
+  { caller, proposal, traceId }: ExecuteActionRequest,
+  { decision, use, answer }: Outcomes,
+): Promise<undefined> {
+  const why = "message" in answer ? answer.message : "";
+  const data = {
+    permit_id: use.permitId,
+    execution_id: use.executionId,
+    decision_id: decision.decision_id,
+    action: decision.action.name,
+    actor: proposal.actor.id,
+    entity: proposal.entity,
+    reason: why,
+  };
+  gate.observer.failed({ what: `tell what became of execution ${use.executionId}`, error: new Error(why) });
+  const { tenant } = caller;
+  await recordTransition(gate, { kind: "execution_unknown", tenant, traceId, factId: undefined, data });
 }
 
 /** The executor's answer has been through the strict reader, with limits of its own. */

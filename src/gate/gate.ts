@@ -45,6 +45,8 @@ export interface Gate {
   verifyPermit(request: UsePermitRequest): Promise<PermitAnswer>;
   consumePermit(request: UsePermitRequest): Promise<PermitAnswer>;
   reportExecution(request: ReportRequest): Promise<Execution>;
+  /** Gives up a permit that nobody was given; false where it was used. */
+  withdraw(tenant: Tenant, permitId: string): Promise<boolean>;
   resolveExecution(request: ResolveRequest): Promise<Execution>;
   executeAction(request: ExecuteActionRequest): Promise<ExecuteActionAnswer>;
   /** Where the entity stood when this was decided here, and where the action is allowed. */
@@ -103,6 +105,7 @@ export function createGate(ports: GatePorts, options: Partial<GateOptions> = {})
     verifyPermit: (request) => verifyPermit(gate, request),
     consumePermit: (request) => consumePermit(gate, request),
     reportExecution: (request) => reportExecution(gate, request),
+    withdraw: (tenant, permitId) => gate.store.cancelPermit(tenant, permitId),
     resolveExecution: (request) => resolveExecution(gate, request),
     executeAction: (request) => executeAction(gate, request),
     stateAt: (tenant, decisionId, action) => stateAt(gate, { tenant, decisionId, action }),

@@ -23,9 +23,14 @@ export interface PermitRequest {
   readonly decidedAt: Date;
   /** What this decision follows, where the same proposal was decided before. */
   readonly after: string | undefined;
-  /** Whether it rests on the tenant's context: then it lies where that lies. */
+  /** Whether it rests on the tenant's context: then it lies where that lies. The same on every sidecar of one policy. */
   readonly isContextual: boolean;
+  /** Given by observe mode: it reserved nothing, so it is none of those that enforcing counts. */
+  readonly isObserved?: boolean;
 }
+
+/** How many permits of one proposal may lapse or be cancelled unused before it has to be proposed under another id. */
+export const GENERATIONS_MAX = 64;
 
 /** What consumption needs to decide the same proposal again under a newer policy. */
 export interface PermitSubject {
@@ -47,9 +52,10 @@ export interface PermitPlan {
   readonly subjectText: string;
 }
 
-export function planPermit(gate: GateContext, request: PermitRequest): PermitPlan {
+/** @param generation how many permits of this proposal died unused before */
+export function planPermit(gate: GateContext, request: PermitRequest, generation: number): PermitPlan {
   const { proposal, evaluation, approval } = request;
-  const unique = proposalUnique(request);
+  const unique = proposalUnique(request, generation);
   const spread = request.isContextual ? CONTEXT_PARTITION : partitionOfUnique(unique);
   const partition = approval === undefined ? spread : partitionOfId(approval.id)!;
   const issuedAt = Math.floor(request.decidedAt.getTime() / 1000);
@@ -70,24 +76,36 @@ export function planPermit(gate: GateContext, request: PermitRequest): PermitPla
   };
 }
 
+/** What is charged is charged for one action: under a limit, a lock or a session's sum each use of an envelope is decided. */
 function envelopeOf({ approval, evaluation }: PermitRequest) {
-  return approval === undefined ? undefined : evaluation.result?.approval?.envelope;
+  const { result } = evaluation;
+  const isMetered = reservedDigest(result) !== undefined || result?.session?.sums !== undefined;
+  return approval === undefined || isMetered ? undefined : result?.approval?.envelope;
+}
+
+/** What a permit for this is bound to: what was granted, or exactly this where the grant's envelope is not passed on. */
+export function permitBinding(request: PermitRequest, exact: Digest): Digest {
+  const isNarrowed = request.evaluation.result?.approval?.envelope !== undefined && envelopeOf(request) === undefined;
+  return isNarrowed ? exact : request.bindingDigest;
 }
 
 /** What a permit says besides: the version it is bound to, the lock it holds. */
 export type PermitExtras = Pick<PermitClaims, "entity_version" | "lock" | "reserved">;
 
-/** Undefined where policy asks for neither limits nor a lock. */
+/** Undefined where policy asks for neither limits, nor a lock, nor the entity's version. */
 export function reservedDigest(result: PolicyResult | undefined): Digest | undefined {
-  if (result === undefined || (result.limits.length === 0 && result.lock === undefined)) return undefined;
-  return sha256Digest(canonicalData({ limits: result.limits, lock: result.lock ?? null }));
+  if (result === undefined) return undefined;
+  const { limits, lock = null } = result;
+  const binds = result.permit?.bind_entity_version === true;
+  if (limits.length === 0 && lock === null && !binds) return undefined;
+  return sha256Digest(canonicalData({ limits, lock, binds }));
 }
 
 export function permitClaims(
   gate: GateContext,
   request: PermitRequest,
   plan: PermitPlan,
-  extras: PermitExtras,
+  extras: { readonly binding: Digest; readonly more: PermitExtras },
 ): PermitClaims {
   const { proposal, evaluation, approval } = request;
   const envelope = envelopeOf(request);
@@ -103,10 +121,10 @@ export function permitClaims(
     action: proposal.action,
     entity: proposal.entity,
     on_behalf_of: proposal.actor.on_behalf_of ?? null,
-    binding_digest: request.bindingDigest,
+    binding_digest: extras.binding,
     argument_digest: envelope === undefined ? evaluation.argumentDigest : null,
     ...(envelope === undefined ? {} : { envelope: envelope.schema }),
-    ...extras,
+    ...extras.more,
     lineage: {
       decision_id: request.decisionId,
       approval_id: approval?.id ?? null,
@@ -118,20 +136,25 @@ export function permitClaims(
 }
 
 /** After this the permit can be consumed by whoever holds its signature, which nobody does yet. */
-export async function registerPermit(gate: GateContext, request: PermitRequest, plan: PermitPlan): Promise<void> {
-  const { jti, approvalId, uses, expiresAt, subjectText } = plan;
-  const { tenant } = request;
-  const isNew = await gate.store.issuePermit({
-    jti,
-    tenant,
-    approvalId,
-    uses,
-    expiresAtMs: expiresAt * 1000,
-    subjectText,
-  });
-  if (isNew) return;
-  // The same proposal id came to two sidecars, or again after a crash: one permit id, so one use between them.
-  requireSameSubject(request.proposal, plan, (await gate.store.readPermit(tenant, jti))?.subjectText);
+export async function registerPermit(gate: GateContext, request: PermitRequest): Promise<PermitPlan> {
+  const { tenant, proposal } = request;
+  for (let generation = 0; generation < GENERATIONS_MAX; generation += 1) {
+    const plan = planPermit(gate, request, generation);
+    const { jti, approvalId, uses, expiresAt, subjectText } = plan;
+    const record = { jti, tenant, approvalId, uses, expiresAtMs: expiresAt * 1000, subjectText };
+    if (await gate.store.issuePermit(record)) return plan;
+    // The same proposal id came to two sidecars, or again after a crash: one permit id, so one use between them.
+    const known = await gate.store.readPermit(tenant, jti);
+    if (known?.state === "dead") continue;
+    requireSameSubject(proposal, plan, known?.subjectText);
+    return plan;
+  }
+  throw tooManyLapsed(proposal);
+}
+
+export function tooManyLapsed({ id }: Proposal): ConflictError {
+  const message = `Proposal ${JSON.stringify(id)} had ${GENERATIONS_MAX} permits that nobody used: propose it under another id`;
+  return new ConflictError("proposal_conflict", message, { pointer: "/id" });
 }
 
 /** @throws ConflictError where another action was permitted under this proposal's id */
@@ -150,8 +173,12 @@ export function requireSameSubject(proposal: Proposal, plan: PermitPlan, recorde
  * The permit id follows from the proposal's id, and from the approval where there is one: whichever sidecars decide it, and
  * however often, the store charges for it and lets it be used once. How often a grant is used counts the grant.
  */
-function proposalUnique({ tenant, proposal, after, approval }: PermitRequest): string {
-  const digest = sha256Digest(JSON.stringify([tenant, proposal.id, after ?? null, approval?.id ?? null]));
+function proposalUnique(
+  { tenant, proposal, after, approval, isObserved = false }: PermitRequest,
+  generation: number,
+): string {
+  const grant = approval === undefined ? null : [approval.id, after ?? null];
+  const digest = sha256Digest(JSON.stringify([tenant, proposal.id, grant, generation, isObserved]));
   return digest.slice("sha256:".length, "sha256:".length + 32).toUpperCase();
 }
 

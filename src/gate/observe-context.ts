@@ -2,8 +2,8 @@
  * Observe mode and the shared context: what is let pass is counted, so that limits of tenants that enforce are true, and
  * sessions are written; nothing is waited for beyond a bound, nothing is locked, and what fails is told to the observer.
  */
-import type { SessionChange } from "../core/context.ts";
 import { sha256Digest } from "../core/digest.ts";
+import { toError } from "../core/errors.ts";
 import { CONTEXT_PARTITION, permitIdIn } from "../core/partition.ts";
 import type { About, Conclusion } from "./conclude.ts";
 import { type ContextView, NO_VIEW } from "./context-view.ts";
@@ -25,11 +25,16 @@ export async function withinObserving<T>(gate: GateContext, what: string, acting
 
 export function viewWhileObserving(
   gate: GateContext,
-  view: ContextView | Promise<ContextView>,
+  open: () => ContextView | Promise<ContextView>,
 ): ContextView | Promise<ContextView> {
-  return view instanceof Promise
-    ? withinObserving(gate, "read the context of an observed action", view, NO_VIEW)
-    : view;
+  const what = "read the context of an observed action";
+  try {
+    const view = open();
+    return view instanceof Promise ? withinObserving(gate, what, view, NO_VIEW) : view;
+  } catch (thrown) {
+    gate.observer.failed({ what, error: toError(thrown) });
+    return NO_VIEW;
+  }
 }
 
 /** What enforce mode would have made of it, as far as limits go. */
@@ -38,17 +43,21 @@ export async function observeLimits(gate: GateContext, about: About, conclusion:
   const isAllowed = conclusion.outcome === "allow" || conclusion.outcome === "compute";
   const rules = isAllowed ? (result?.limits ?? []) : [];
   if (rules.length === 0 && about.view.session === undefined) return conclusion;
-  const charging = gate.store.settle(about.request.caller.tenant, {
+  const { tenant } = about.request.caller;
+  const { session } = about.view;
+  const after = session === undefined ? undefined : sessionAfter(gate, about, conclusion);
+  const charging = gate.store.settle(tenant, {
     jti: permitIdIn(CONTEXT_PARTITION, `O${idOf(about)}`),
     entity: undefined,
-    session: about.view.session === undefined ? undefined : observedSession(gate, about, conclusion),
+    session: after === undefined ? undefined : sessionChange(gate, about, after),
     limits: rules.map((rule) => chargeOf(rule, false)),
     lock: undefined,
     permit: undefined,
     isReservation: false,
   });
   const settled = await withinObserving(gate, "count an observed action", charging, undefined);
-  if (settled?.kind === "stale") gate.views.forgetSession(about.request.caller.tenant, about.view.session!.id);
+  if (settled?.kind === "settled" && after !== undefined) gate.views.learnSession(tenant, session!.id, after);
+  else if (session !== undefined) gate.views.forgetSession(tenant, session.id);
   if (settled?.kind !== "settled" || rules.length === 0) return conclusion;
   const limits = reportLimits(rules, settled.limits);
   const exceeded = rules.filter((_rule, at) => limits[at]!.used > limits[at]!.limit);
@@ -61,10 +70,4 @@ function idOf({ decisionId }: About): string {
   return sha256Digest(decisionId)
     .slice("sha256:".length, "sha256:".length + 32)
     .toUpperCase();
-}
-
-function observedSession(gate: GateContext, about: About, conclusion: Conclusion): SessionChange {
-  const after = sessionAfter(gate, about, conclusion);
-  gate.views.learnSession(about.request.caller.tenant, about.view.session!.id, after);
-  return sessionChange(gate, about, after);
 }

@@ -2,9 +2,11 @@
 import { sha256Digest } from "../core/digest.ts";
 import type { PermitClaims } from "../core/permit.ts";
 import type { Mode, Outcome } from "../core/types.ts";
-import type { About, Conclusion } from "./conclude.ts";
+import { exactBinding } from "./bind.ts";
+import { type About, boundBy, type Conclusion } from "./conclude.ts";
 import {
   type PermitRequest,
+  permitBinding,
   permitClaims,
   planPermit,
   registerPermit,
@@ -87,23 +89,26 @@ async function permitFor(gate: GateContext, concluded: Concluded): Promise<Permi
   const { outcome } = conclusion;
   const isAllowed = mode === "observe" || outcome === "allow" || outcome === "compute";
   if (!isAllowed || !isPermitAskedFor(concluded, conclusion)) return undefined;
-  const asked = permitRequest(concluded, conclusion, { isContextual: false });
+  const asked = permitRequest(concluded, conclusion);
   const request = mode === "observe" ? asObserved(asked, concluded) : asked;
-  const plan = conclusion.permit ?? planPermit(gate, request);
   const { lock, evaluation } = conclusion;
-  const reserved = reservedDigest(evaluation.result);
-  const claims = permitClaims(gate, request, plan, {
-    ...(mode === "enforce" && bindsVersion(evaluation.result, view)
-      ? { entity_version: view.entity!.state.version }
-      : {}),
-    ...(lock === undefined ? {} : { lock }),
-    ...(mode === "enforce" && reserved !== undefined ? { reserved } : {}),
-  });
-  if (conclusion.permit !== undefined) return claims;
-  const registering = registerPermit(gate, request, plan);
-  if (mode === "enforce") await registering;
-  else registering.catch((error: Error) => gate.observer.failed({ what: "register an observed permit", error }));
-  return claims;
+  const reserved = mode === "enforce" ? reservedDigest(evaluation.result) : undefined;
+  const binds = mode === "enforce" && bindsVersion(evaluation.result, view);
+  const exact = exactBinding(boundBy(concluded.request), evaluation.argumentsText);
+  const extras = {
+    binding: mode === "observe" ? request.bindingDigest : permitBinding(request, exact),
+    more: {
+      ...(binds ? { entity_version: view.entity!.state.version } : {}),
+      ...(reserved === undefined ? {} : { reserved }),
+      ...(lock === undefined ? {} : { lock }),
+    },
+  };
+  if (conclusion.permit !== undefined) return permitClaims(gate, request, conclusion.permit, extras);
+  if (mode === "enforce") return permitClaims(gate, request, await registerPermit(gate, request), extras);
+  registerPermit(gate, request).catch((error: Error) =>
+    gate.observer.failed({ what: "register an observed permit", error }),
+  );
+  return permitClaims(gate, request, planPermit(gate, request, 0), extras);
 }
 
 /** A permit of what was proposed. What policy did not allow is decided again where it is used: enforcing may have begun. */
@@ -111,7 +116,15 @@ function asObserved(asked: PermitRequest, { request, conclusion, policy }: Concl
   const { evaluation, outcome } = conclusion;
   const { proposal } = request;
   const proposed = { ...evaluation, arguments: proposal.arguments, argumentDigest: evaluation.originalArgumentDigest };
-  return { ...asked, evaluation: proposed, policyDigest: outcome === "allow" ? (policy?.digest ?? null) : null };
+  // What enforcing would have reserved was not, so this is another permit than enforcing gives, and none of its kind.
+  const isObserved = reservedDigest(evaluation.result) !== undefined;
+  const isAsDecided = outcome === "allow" && !isObserved;
+  return {
+    ...asked,
+    evaluation: proposed,
+    policyDigest: isAsDecided ? (policy?.digest ?? null) : null,
+    isObserved,
+  };
 }
 
 /** A decision's text ends in "}" and is never empty, so the permit is its last member. */

@@ -2,31 +2,35 @@
 import type { Caller } from "../core/caller.ts";
 import { sha256Digest } from "../core/digest.ts";
 import { ConflictError, InvalidRequestError, NotFoundError, toError } from "../core/errors.ts";
-import { permitOfExecution } from "../core/partition.ts";
+import { executionIdOf, isPermitId, permitOfExecution } from "../core/partition.ts";
 import type { Execution } from "../core/ports.ts";
 import { appendToSession, hasOutcome } from "../core/session.ts";
 import type { Tenant } from "../core/types.ts";
+import { OWN_CONSUMER } from "./consume-permit.ts";
 import { keepsSession } from "./context-view.ts";
 import { appendFollowing, OWN_SOURCE } from "./follow-execution.ts";
 import type { PermitSubject } from "./issue-permit.ts";
 import type { GateContext } from "./ports.ts";
-import { consumptionKey } from "./record.ts";
 import { recordEvent } from "./record-event.ts";
 import { recordTransition } from "./record-transition.ts";
 import { sessionChange } from "./settle-decision.ts";
 
 export interface ReportRequest {
   readonly caller: Caller;
+  /** This sidecar ran the action itself. */
+  readonly isOwn?: boolean;
   readonly permitId: string;
   readonly executionId: string | undefined;
   readonly status: "succeeded" | "failed";
   /** Canonical text of the result; only its digest is kept. */
   readonly resultText: string | undefined;
+  /** Why it failed, where this sidecar ran it. */
+  readonly reason?: string | undefined;
 }
 
 export async function reportExecution(gate: GateContext, request: ReportRequest): Promise<Execution> {
   const { tenant } = request.caller;
-  requireConsumer(gate, request);
+  if (isPermitId(request.permitId)) await requireConsumer(gate, request);
   const resultDigest = request.resultText === undefined ? undefined : sha256Digest(request.resultText);
   const report = {
     tenant,
@@ -157,15 +161,18 @@ function reportedBefore(execution: Execution): ConflictError {
   });
 }
 
-/** Where this sidecar saw who consumed the permit, nobody else closes the record. */
-function requireConsumer(gate: GateContext, request: ReportRequest): void {
-  const consumed = gate.ledger.find(consumptionKey(request.caller.tenant, request.permitId));
-  if (consumed === undefined) return;
-  const { data } = JSON.parse(consumed.text) as { data: { caller: string | null; execution_id: string } };
-  const isAsked = request.executionId === undefined || request.executionId === data.execution_id;
-  if (isAsked && data.caller !== (request.caller.credentialId ?? null)) {
-    throw new InvalidRequestError("forbidden", "Only the credential that consumed the permit may report its execution");
-  }
+/** INVARIANT (once): who runs an action says what became of it; whoever proposed it cannot have its reservation back. */
+async function requireConsumer(gate: GateContext, request: ReportRequest): Promise<void> {
+  const { permitId, executionId = executionIdOf(permitId, 1) } = request;
+  const execution = await gate.store.readExecution(request.caller.tenant, executionId);
+  if (execution?.consumer === undefined) return;
+  const reporter = request.isOwn === true ? OWN_CONSUMER : (request.caller.credentialId ?? "");
+  if (execution.consumer === reporter) return;
+  const message =
+    execution.consumer === OWN_CONSUMER
+      ? "This execution is the sidecar's own: where its outcome is unknown, an operator resolves it"
+      : "Only the credential that consumed the permit may report its execution";
+  throw new InvalidRequestError("forbidden", message);
 }
 
 async function recordReport(
@@ -181,6 +188,7 @@ async function recordReport(
     factId,
     data: {
       ...executionData(execution),
+      ...(request.reason === undefined ? {} : { reason: request.reason }),
       caller: request.caller.credentialId ?? null,
       authenticated: request.caller.isAuthenticated,
     },

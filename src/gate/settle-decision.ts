@@ -6,7 +6,7 @@
  * same proposal id finds it before that.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { LimitCharge, LimitUse, SessionChange, Settle, SettleResult } from "../core/context.ts";
+import type { Freeze, LimitCharge, LimitUse, SessionChange, Settle, SettleResult } from "../core/context.ts";
 import { canonicalData, sha256Digest } from "../core/digest.ts";
 import { fromMicros, toMicros } from "../core/micros.ts";
 import { type LimitRule, limitIdentity, type PolicyResult } from "../core/policy-result.ts";
@@ -17,12 +17,21 @@ import {
   type Conclusion,
   concludeExceeded,
   denied,
+  freezable,
   type LimitReport,
   type LockReport,
   viewSubject,
 } from "./conclude.ts";
 import type { ContextView } from "./context-view.ts";
-import { type PermitPlan, type PermitRequest, planPermit, requireSameSubject } from "./issue-permit.ts";
+import {
+  GENERATIONS_MAX,
+  type PermitPlan,
+  type PermitRequest,
+  planPermit,
+  requireSameSubject,
+  reservedDigest,
+  tooManyLapsed,
+} from "./issue-permit.ts";
 import type { GateContext } from "./ports.ts";
 import { isoTime } from "./record.ts";
 
@@ -42,20 +51,35 @@ interface Step {
 }
 
 export async function settleConclusion(gate: GateContext, about: About, concluded: Conclusion): Promise<Settlement> {
-  let conclusion = concluded;
+  let conclusion = isUnbindable(about, concluded) ? unbindable(about, concluded) : concluded;
+  let generation = 0;
   for (;;) {
-    const step = stepOf(gate, about, conclusion);
+    const step = stepOf(gate, about, { conclusion, generation });
     if (step === undefined) return { kind: "settled", conclusion };
     if (takesNothing(step.settle)) return confirm(gate, about, conclusion);
     const result = await settleInTurn(gate, about, step);
     switch (result.kind) {
       case "settled":
         rememberSession(gate, about, step);
-        return { kind: "settled", conclusion: { ...conclusion, ...takenBy(step, result) } };
+        return { kind: "settled", conclusion: { ...conclusion, ...takenBy(result.step, result) } };
       case "repeated": {
+        if (result.state === "dead") {
+          generation += 1;
+          if (generation === GENERATIONS_MAX) throw tooManyLapsed(about.request.proposal);
+          break;
+        }
         requireSameSubject(about.request.proposal, step.plan, result.subjectText);
-        return { kind: "settled", conclusion: { ...conclusion, ...repeatedBy(step, result.fence) } };
+        if (step.settle.lock === undefined || result.lock !== undefined || result.state === "used") {
+          const repeated = { ...conclusion, ...repeatedBy(step, result.lock) };
+          // The store looks for the permit first: what was remembered has not been confirmed by this.
+          return about.view.isFresh ? { kind: "settled", conclusion: repeated } : confirm(gate, about, repeated);
+        }
+        conclusion = withDenial(about, conclusion, "lock_lost", "The lock that this proposal held has ended");
+        break;
       }
+      case "frozen":
+        conclusion = withDenial(about, conclusion, "frozen", frozenMessage(result.freeze));
+        break;
       case "stale":
         return { kind: "stale", view: gate.views.learn(about.policy, viewSubject(about.request), result) };
       // Each of these takes the limits or the lock out of the next step, so there is an end.
@@ -64,12 +88,30 @@ export async function settleConclusion(gate: GateContext, about: About, conclude
         break;
       case "locked":
       case "queue_full":
-        conclusion = {
-          ...denied({ ...about, evaluation: conclusion.evaluation }, ...lockReason(step, result), conclusion.approval),
-        };
+        conclusion = withDenial(about, conclusion, ...lockReason(step, result));
         break;
     }
   }
+}
+
+function withDenial(about: About, { evaluation, approval }: Conclusion, code: string, message: string): Conclusion {
+  return denied({ ...about, evaluation }, code, message, approval);
+}
+
+export function frozenMessage({ id, kind, subject, reason }: Freeze): string {
+  const what = kind === "tenant" ? "Everything of this tenant" : `${kind} ${JSON.stringify(subject)}`;
+  return `${what} is frozen (${id}): ${reason}`;
+}
+
+/** A permit that should be bound to a version, of an entity that has none here, would be bound to nothing. */
+function isUnbindable({ view }: About, { outcome, evaluation }: Conclusion): boolean {
+  const isAllowed = outcome === "allow" || outcome === "compute";
+  return isAllowed && evaluation.result?.permit?.bind_entity_version === true && view.entity === undefined;
+}
+
+function unbindable(about: About, conclusion: Conclusion): Conclusion {
+  const message = "The permit is to be bound to its entity's version, and the domain does not know such an entity";
+  return withDenial(about, conclusion, "entity_unknown", message);
 }
 
 /** A reading is enough then, and costs no write. */
@@ -84,7 +126,11 @@ async function confirm(gate: GateContext, about: About, conclusion: Conclusion):
 }
 
 /** Undefined where there is nothing to confirm and nothing to take. */
-function stepOf(gate: GateContext, about: About, conclusion: Conclusion): Step | undefined {
+function stepOf(
+  gate: GateContext,
+  about: About,
+  { conclusion, generation }: { readonly conclusion: Conclusion; readonly generation: number },
+): Step | undefined {
   const { view } = about;
   const result = conclusion.evaluation.result;
   const isAllowed = conclusion.outcome === "allow" || conclusion.outcome === "compute";
@@ -93,7 +139,7 @@ function stepOf(gate: GateContext, about: About, conclusion: Conclusion): Step |
   const takes = rules.length > 0 || lock !== undefined || (isAllowed && bindsVersion(result, view));
   if (!takes && view.isFresh && view.session === undefined) return undefined;
   const isPermitted = isAllowed && (takes || isPermitAskedFor(about, conclusion));
-  const plan = planPermit(gate, permitRequest(about, conclusion, { isContextual: true }));
+  const plan = planPermit(gate, permitRequest(about, conclusion), generation);
   const session = view.session === undefined ? undefined : sessionAfter(gate, about, conclusion);
   const isGranted = conclusion.approval?.status === "granted";
   return {
@@ -128,11 +174,8 @@ export function isPermitAskedFor({ request }: About, { approval, evaluation }: C
   return approval?.status === "granted" || isRequired || request.proposal.wantsPermit;
 }
 
-export function permitRequest(
-  about: About,
-  conclusion: Conclusion,
-  of: { readonly isContextual: boolean },
-): PermitRequest {
+export function permitRequest(about: About, conclusion: Conclusion): PermitRequest {
+  const { view } = about;
   const { request, policy, decidedAt, decisionId, follows } = about;
   const { approval, evaluation, bindingDigest } = conclusion;
   return {
@@ -146,7 +189,9 @@ export function permitRequest(
     approval: approval?.status === "granted" ? approval : undefined,
     decidedAt,
     after: follows?.after,
-    ...of,
+    // Not by whether anything is taken this time: sidecars that remember different things agree on the permit's id.
+    isContextual:
+      view.entity !== undefined || view.session !== undefined || reservedDigest(evaluation.result) !== undefined,
   };
 }
 
@@ -213,21 +258,42 @@ function rememberSession(gate: GateContext, about: About, { session }: Step): vo
 const TURN_POLL_MS = 50;
 const TURN_POLL_MAX_MS = 500;
 
-async function settleInTurn(gate: GateContext, { request }: About, step: Step): Promise<SettleResult> {
+async function settleInTurn(gate: GateContext, { request }: About, first: Step): Promise<TurnResult> {
   const { tenant } = request.caller;
-  const endsAt = performance.now() + step.waitMs;
+  const endsAt = performance.now() + first.waitMs;
+  let step = first;
   for (;;) {
     const leftMs = endsAt - performance.now();
-    const waits = leftMs > 0 && request.isGone?.() !== true;
-    const lock = step.settle.lock === undefined ? undefined : { ...step.settle.lock, waits };
+    const lock = step.settle.lock === undefined ? undefined : { ...step.settle.lock, waits: leftMs > 0 };
     const result = await gate.store.settle(tenant, { ...step.settle, lock });
-    if (result.kind !== "locked" || !result.isWaiting) {
-      // Whatever else the answer is, the place in the queue is not needed any more; it would lapse by itself.
-      if (result.kind !== "settled" && step.waitMs > 0) await leaveQueue(gate, tenant, step.settle);
-      return result;
-    }
+    if (result.kind === "settled") return { ...result, step };
+    if (result.kind !== "locked" || !result.isWaiting) return leaving(gate, tenant, step, result);
     await delay(Math.min(leftMs, TURN_POLL_MAX_MS, TURN_POLL_MS * (1 + result.ahead)));
+    // Nobody waits for the answer any more, so nothing is taken for it.
+    if (request.isGone?.() === true) return leaving(gate, tenant, step, { ...result, isWaiting: false });
+    const freeze = await gate.freezes.find(freezable(request));
+    if (freeze !== undefined) return leaving(gate, tenant, step, { kind: "frozen", freeze });
+    step = renewed(gate, step);
   }
+}
+
+type TurnResult =
+  | Exclude<SettleResult, { readonly kind: "settled" }>
+  | (Extract<SettleResult, { readonly kind: "settled" }> & { readonly step: Step })
+  | { readonly kind: "frozen"; readonly freeze: Freeze };
+
+/** The place in the queue is not needed any more; it would lapse by itself. */
+async function leaving<T>(gate: GateContext, tenant: string, step: Step, result: T): Promise<T> {
+  if (step.waitMs > 0) await leaveQueue(gate, tenant, step.settle);
+  return result;
+}
+
+/** What was waited for is not taken off the permit's life. */
+function renewed(gate: GateContext, step: Step): Step {
+  const { plan, settle } = step;
+  const issuedAt = Math.floor(gate.clock.now().getTime() / 1000);
+  const later = { ...plan, issuedAt, expiresAt: issuedAt + plan.expiresAt - plan.issuedAt };
+  return { ...step, plan: later, settle: { ...settle, permit: settle.permit && settledPermit(later) } };
 }
 
 async function leaveQueue(gate: GateContext, tenant: string, { lock, jti }: Settle): Promise<void> {
@@ -250,10 +316,13 @@ function takenBy(step: Step, result: Extract<SettleResult, { kind: "settled" }>)
 }
 
 /** Decided elsewhere, or before a crash: what it took stands, and is not said again. */
-function repeatedBy(step: Step, fence: number | undefined): Partial<Conclusion> {
-  const expiresAt = isoTime(step.plan.expiresAt * 1000);
-  const lock = fence === undefined ? {} : { lock: { key: step.lockKey ?? "", fence, expires_at: expiresAt } };
-  return { ...lock, permit: step.plan };
+function repeatedBy(
+  step: Step,
+  held: { readonly fence: number; readonly expiresAtMs: number } | undefined,
+): Partial<Conclusion> {
+  if (held === undefined || step.lockKey === undefined) return { permit: step.plan };
+  const lock = { key: step.lockKey, fence: held.fence, expires_at: isoTime(held.expiresAtMs) };
+  return { lock, permit: step.plan };
 }
 
 export function reportLimits(rules: readonly LimitRule[], uses: readonly LimitUse[]): readonly LimitReport[] {

@@ -102,6 +102,7 @@ const TELLERS: ReadonlyMap<string, Teller> = new Map<string, Teller>([
   ["permit_consumed", ({ data, payload }) => ({ ...consumptionIds(data, payload), rows: [] })],
   ["permit_refused", tellRefusal],
   ["execution_reported", tellExecution],
+  ["execution_unknown", tellUnknown],
   ["event_ingested", tellEvent],
   ["state_changed", tellChange],
   ["freeze_set", tellFreeze],
@@ -261,8 +262,19 @@ function executionIn({ data, payload }: IndexedView) {
 function tellExecution(entry: IndexedView, proposerOf: ProposerOf): Told {
   const { action, status, decisionId, resolvedBy } = executionIn(entry);
   const kind = status === "succeeded" ? "action_executed" : "action_failed";
-  const summary = resolvedBy === undefined ? action : `${action} (as ${resolvedBy} says)`;
+  const reason = textAt(entry.data, "reason");
+  const why = reason === undefined ? "" : `: ${reason}`;
+  const summary = resolvedBy === undefined ? `${action}${why}` : `${action} (as ${resolvedBy} says)`;
   return { decisionId, rows: [[kind, proposerOf(entry), summary]] };
+}
+
+function tellUnknown({ data }: IndexedView): Told {
+  const decisionId = textAt(data, "decision_id");
+  return { decisionId, rows: [["action_unknown", textAt(data, "actor") ?? null, unknownText(data)]] };
+}
+
+function unknownText(data: Json | undefined): string {
+  return `${textAt(data, "action")}, outcome unknown: ${textAt(data, "reason")}`;
 }
 
 function consumptionIds(data: JsonObject, payload: JsonObject) {
@@ -333,6 +345,7 @@ const DETAILS: ReadonlyMap<string, Detail> = new Map<string, Detail>([
     ({ data }) => [textAt(data, "actor") ?? null, `${textAt(data, "action")} ${textAt(data, "code")}`],
   ],
   ["execution_reported", executionDetail],
+  ["execution_unknown", ({ data }) => [textAt(data, "actor") ?? null, unknownText(data)]],
   ["event_ingested", eventDetail],
   ["state_changed", ({ data }) => [eventActor(data), moveText(data)]],
   ["freeze_set", freezeDetail],

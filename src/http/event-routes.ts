@@ -51,6 +51,13 @@ async function ingest(http: HttpContext, { holder, traceId, reading }: Incoming)
     const message = `Source ${JSON.stringify(OWN_SOURCE)} is for the events that follow from executions here`;
     throw new InvalidRequestError("forbidden", message, { pointer: "/source" });
   }
+  const isAdapters = [...http.adapters.values()].some(
+    (adapter) => adapter.source === body.source && adapter.tenant === holder.tenant && !adapter.needsCredential,
+  );
+  if (isAdapters) {
+    const message = `Source ${JSON.stringify(body.source)} signs its webhooks: its events come by its adapter`;
+    throw new InvalidRequestError("forbidden", message, { pointer: "/source" });
+  }
   const { id, source, type, entity, time, data = {}, expected_version } = body;
   const actor = body.actor as ActorRef;
   return http.gate.ingestEvent({

@@ -92,7 +92,9 @@ export function checkSettle(tenant: string, request: Settle, bytesMax: number): 
   for (const limit of limits) checkCharge(limit);
   if (lock !== undefined) checkLock(lock);
   if (permit !== undefined) checkSettledPermit(tenant, jti, permit, bytesMax);
-  else if (limits.length > 0 || lock !== undefined) refuse("permit", "none, and limits or a lock need one");
+  else if (lock !== undefined || limits.some(({ isBinding }) => isBinding || request.isReservation)) {
+    refuse("permit", "none, and a reservation, a binding limit or a lock needs one");
+  }
 }
 
 function checkCharge(charge: LimitCharge): void {

@@ -84,6 +84,7 @@ const EXECUTION: Shape<Execution> = {
   action: isString,
   decisionId: isString,
   traceId: isString,
+  consumer: optional(isString),
 };
 
 const FACT: Shape<StoreFact> = {
@@ -136,9 +137,11 @@ export function approvalOfText(text: string): Approval {
 }
 
 export function executionOfText(text: string): Execution {
-  const { executionId, jti, tenant, status, consumedAtMs, reportedAtMs, resultDigest, action, decisionId, traceId } =
-    parsed<Execution>("execution", text, EXECUTION);
-  return { executionId, jti, tenant, status, consumedAtMs, reportedAtMs, resultDigest, action, decisionId, traceId };
+  const read = parsed<Execution>("execution", text, EXECUTION);
+  const { executionId, jti, tenant, status, consumedAtMs, reportedAtMs, resultDigest } = read;
+  const { action, decisionId, traceId, consumer } = read;
+  const about = { action, decisionId, traceId, ...(consumer === undefined ? {} : { consumer }) };
+  return { executionId, jti, tenant, status, consumedAtMs, reportedAtMs, resultDigest, ...about };
 }
 
 export function factOfText(text: string): StoreFact {

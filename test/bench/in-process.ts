@@ -22,7 +22,7 @@ const proposalText = (id: number) =>
     `{"id":"bench-${id}","action":{"name":"fs.write_file","arguments":{"path":"/tmp/a.txt","content":"hello"}},"actor":{"id":"support-agent","type":"agent","roles":["operator"]},"entity":{"type":"file","id":"f_1"},"context":{"session":"s-81"}}`,
   );
 
-const nowhere: Ledger = {
+export const nowhere: Ledger = {
   origin: "bench",
   append: async () => ({ kind: "appended", index: 0 }),
   find: () => undefined,

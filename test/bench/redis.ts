@@ -77,6 +77,7 @@ export async function benchRedis(cycles: number): Promise<void> {
       action: "a",
       decisionId: "d",
       traceId: "t",
+      consumer: "",
     });
     if (consumed.kind !== "consumed") throw new Error(consumed.kind);
   };

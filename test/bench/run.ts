@@ -1,4 +1,6 @@
 /** `make bench`: prints figures and ratios, each against a peer measured in the same run. Nothing here passes or fails. */
+import { benchContext } from "./context.ts";
+import { benchEntities } from "./entities.ts";
 import { benchHttp } from "./http.ts";
 import { benchInProcess } from "./in-process.ts";
 import { benchLedger } from "./ledger.ts";
@@ -10,6 +12,7 @@ import { benchTimeline } from "./timeline.ts";
 
 const seconds = Number(process.env.BENCH_SECONDS ?? 5);
 const decisions = Number(process.env.BENCH_DECISIONS ?? 1_000_000);
+const entities = Number(process.env.BENCH_ENTITIES ?? 100_000);
 const only = process.env.BENCH_ONLY?.split(",");
 
 const benches: Readonly<Record<string, () => Promise<void>>> = {
@@ -17,6 +20,8 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   http: () => benchHttp(seconds),
   scrape: () => benchScrape(seconds),
   redis: () => benchRedis(20_000),
+  context: () => benchContext(seconds),
+  entities: () => benchEntities(entities, 1_000_000),
   ledger: async () => {
     for (const appenders of [1, 16, 64]) {
       const figures = await benchLedger({

@@ -168,6 +168,7 @@ test("gate.sweep records what a crash left between the store's step and the ledg
       action: claims.action,
       decisionId: decision.decision_id,
       traceId: decision.trace_id,
+      consumer: "",
     });
     expect(used.kind).toBe("consumed");
     const size = ledger.head().size;

@@ -615,7 +615,7 @@ export function conformance(name: string, startHarness: () => Promise<Harness>):
         const tenant = freshTenant();
         const permit = await issued(store, aPermit(tenant));
         expect(await other.issuePermit({ ...permit, uses: 5 })).toBe(false);
-        expect(await other.readPermit(tenant, permit.jti)).toEqual({ ...permit, usesLeft: 1 });
+        expect(await other.readPermit(tenant, permit.jti)).toEqual({ ...permit, usesLeft: 1, state: "live" });
         const stranger = freshTenant();
         expect(await store.readPermit(stranger, permit.jti)).toBeUndefined();
         expect(await store.consumePermit({ ...aUse(permit), tenant: stranger })).toEqual({ kind: "unknown_permit" });
@@ -775,7 +775,10 @@ export function conformance(name: string, startHarness: () => Promise<Harness>):
           action: 'REFUND "x"',
           decisionId: "dec_1",
           traceId: "4bf9",
+          consumer: "bot",
         };
+        expect(await other.readExecution(tenant, executionId)).toEqual(unknown);
+        expect(await other.readExecution(freshTenant(), executionId)).toBeUndefined();
         expect((await store.listUnknownExecutions(tenant, 10)).executions).toEqual([unknown]);
         const execution = {
           ...unknown,

@@ -410,13 +410,13 @@ export function contextConformance(name: string, startHarness: () => Promise<Har
           lock: { fence: expect.any(Number), expiresAtMs: result.atMs + 60_000 },
           atMs: expect.any(Number),
         });
-        expect(await other.readPermit(tenant, jti)).toEqual({ ...permit, jti, tenant, usesLeft: 2 });
+        expect(await other.readPermit(tenant, jti)).toEqual({ ...permit, jti, tenant, usesLeft: 2, state: "live" });
         expect(await other.issuePermit({ ...permit!, jti, tenant })).toBe(false);
         expect(await other.consumePermit(aUseOf(tenant, { jti, permit, ...rest }))).toMatchObject({
           kind: "consumed",
           usesLeft: 1,
         });
-        expect(await other.readPermit(tenant, jti)).toEqual({ ...permit, jti, tenant, usesLeft: 1 });
+        expect(await other.readPermit(tenant, jti)).toEqual({ ...permit, jti, tenant, usesLeft: 1, state: "used" });
         expect(await other.readPermit(freshTenant(), jti)).toBeUndefined();
       });
 
@@ -442,14 +442,15 @@ export function contextConformance(name: string, startHarness: () => Promise<Har
           permit: { ...request.permit!, subjectText: "other" },
           limits: [aLimit({ costMicros: units(5) })],
         };
-        const repeated = { kind: "repeated", subjectText: request.permit!.subjectText };
-        expect(await other.settle(tenant, again)).toEqual({ ...repeated, fence: lock!.fence });
+        const repeated = { kind: "repeated", subjectText: request.permit!.subjectText, state: "live" };
+        const held = { fence: lock!.fence, expiresAtMs: expect.any(Number) };
+        expect(await other.settle(tenant, again)).toEqual({ ...repeated, lock: held });
         expect(await usedOf(tenant, aLimit())).toBe(units(1));
         expect(await store.readSession(tenant, digestOf("session"))).toEqual(session(0).after);
         await store.consumePermit(aUseOf(tenant, request));
-        expect(await other.settle(tenant, request)).toMatchObject(repeated);
+        expect(await other.settle(tenant, request)).toMatchObject({ ...repeated, state: "used" });
         const plain = await settled(tenant);
-        expect(await other.settle(tenant, plain)).toEqual({ ...repeated, fence: undefined });
+        expect(await other.settle(tenant, plain)).toEqual({ ...repeated, lock: undefined });
         const issued = aPermit(tenant, undefined, {
           jti: jtiOf(),
           expiresAtMs: harness.nowMs() + 600_000,
@@ -459,8 +460,48 @@ export function contextConformance(name: string, startHarness: () => Promise<Har
         expect(await store.settle(tenant, aRequest({ jti: issued.jti }))).toEqual({
           kind: "repeated",
           subjectText: "issued",
-          fence: undefined,
+          state: "live",
+          lock: undefined,
         });
+      });
+
+      it("says of a permit that nobody will ever use that it is dead, and of one that was used that it was", async () => {
+        const tenant = freshTenant();
+        const cancelled = await settled(tenant);
+        await store.cancelPermit(tenant, cancelled.jti);
+        const lapsed = await settled(tenant, { lock: aLock() });
+        const used = await settled(tenant);
+        await store.consumePermit(aUseOf(tenant, used));
+        await harness.passTime(lapsed.permit!.expiresAtMs - harness.nowMs() + 1);
+        const states = [];
+        for (const request of [cancelled, lapsed, used]) {
+          const again = await other.settle(tenant, request);
+          states.push(again.kind === "repeated" ? [again.state, again.lock] : again.kind);
+          expect((await other.readPermit(tenant, request.jti))?.state).toBe(again.kind === "repeated" && again.state);
+        }
+        expect(states).toEqual([
+          ["dead", undefined],
+          ["dead", undefined],
+          ["used", undefined],
+        ]);
+      });
+
+      it("lets a lock end with a permit that is not used, and not with one that is", async () => {
+        const tenant = freshTenant();
+        const short = (jti: string, id: Digest) => {
+          const permit = { ...aRequest().permit!, expiresAtMs: harness.nowMs() + 10_000 };
+          return aRequest({ jti, permit, lock: { id, ttlMs: 60_000, waits: false } });
+        };
+        const [unused, used] = [short(jtiOf(), digestOf("unused")), short(jtiOf(), digestOf("used"))];
+        const { lock } = (await store.settle(tenant, unused)) as Settled;
+        await store.settle(tenant, used);
+        expect(await store.consumePermit(aUseOf(tenant, used))).toMatchObject({ kind: "consumed" });
+        await harness.passTime(10_001);
+        const next = (await other.settle(tenant, { ...short(jtiOf(), digestOf("unused")) })) as Settled;
+        expect(next.lock!.fence).toBeGreaterThan(lock!.fence);
+        expect(await other.settle(tenant, short(jtiOf(), digestOf("used")))).toMatchObject({ kind: "locked" });
+        await harness.passTime(50_000);
+        expect(await other.settle(tenant, short(jtiOf(), digestOf("used")))).toMatchObject({ kind: "settled" });
       });
 
       it("settles once for fifty parallel repetitions", async () => {

@@ -4,7 +4,13 @@
  */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type LimitCharge, type LockRequest, type Settle, TICKET_LEASE_MS } from "../../src/core/context.ts";
+import {
+  type LimitCharge,
+  type LockRequest,
+  type PermitState,
+  type Settle,
+  TICKET_LEASE_MS,
+} from "../../src/core/context.ts";
 import { bucketAt, isBucketLive } from "../../src/core/limit-window.ts";
 import type { Store } from "../../src/core/ports.ts";
 import type { Harness } from "./conformance.ts";
@@ -78,7 +84,7 @@ interface Charge {
 }
 
 interface Lock {
-  holder: { readonly permit: Permit; readonly endsAtMs: number } | undefined;
+  holder: { readonly permit: Permit; readonly endsAtMs: number; readonly untilMs: number } | undefined;
   queue: { readonly request: Settle; readonly endsAtMs: number }[];
 }
 
@@ -250,8 +256,16 @@ function register({ model, harness }: Run, request: Settle, fence: number | unde
   expect(lock.holder).toBeUndefined();
   expect(fence).toBeGreaterThan(model.lastFence);
   model.lastFence = fence!;
-  lock.holder = { permit, endsAtMs: model.nowMs + request.lock.ttlMs };
+  const untilMs = model.nowMs + request.lock.ttlMs;
+  // Until the permit is used, its lock ends with it.
+  lock.holder = { permit, endsAtMs: Math.min(untilMs, permit.expiresAtMs), untilMs };
   lock.queue = lock.queue.filter((ticket) => ticket.request !== request);
+}
+
+function stateOf(model: Model, permit: Permit): PermitState {
+  if (permit.isCancelled) return "dead";
+  if (permit.left < permit.request.permit!.uses) return "used";
+  return permit.expiresAtMs <= model.nowMs ? "dead" : "live";
 }
 
 function consumeInModel(model: Model, permit: Permit): string {
@@ -259,7 +273,11 @@ function consumeInModel(model: Model, permit: Permit): string {
   if (permit.left < 1) return "already_consumed";
   if (permit.expiresAtMs <= model.nowMs) return "expired";
   const { lock } = permit.request;
-  if (lock !== undefined && model.lock(lock.id).holder?.permit !== permit) return "lock_lost";
+  if (lock !== undefined) {
+    const kept = model.lock(lock.id);
+    if (kept.holder?.permit !== permit) return "lock_lost";
+    kept.holder = { ...kept.holder, endsAtMs: kept.holder.untilMs };
+  }
   permit.left -= 1;
   permit.executions.push({
     id: `exec_${permit.request.jti.slice(5)}_${permit.executions.length + 1}`,
@@ -318,7 +336,15 @@ async function take(run: Run, one: Step): Promise<void> {
       const settled = model.permits.find((known) => known.request === request);
       if (settled === undefined) return settleOne(run, [request]);
       if (!model.isKnown(settled)) return;
-      const repeated = { kind: "repeated", subjectText: request.permit!.subjectText, fence: settled.fence };
+      const { permit: asked, lock } = request;
+      const isHolder = lock !== undefined && model.lock(lock.id).holder?.permit === settled;
+      const held = isHolder ? { fence: settled.fence, expiresAtMs: expect.any(Number) } : undefined;
+      const repeated = {
+        kind: "repeated",
+        subjectText: asked!.subjectText,
+        state: stateOf(model, settled),
+        lock: held,
+      };
       expect(await store.settle(tenant, request)).toEqual(repeated);
       return;
     }

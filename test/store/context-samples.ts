@@ -134,6 +134,7 @@ export function aUseOf(tenant: string, { jti, permit }: Settle, more: Partial<Co
     action: "REFUND",
     decisionId: "dec_1",
     traceId: "4bf9",
+    consumer: "bot",
     ...more,
   };
 }

@@ -19,7 +19,7 @@ async function settleAll({ tenant, settles, isHolding }: SettleTask): Promise<st
     if (kind !== "settled") return kind;
     process.send!({ settled: request.jti });
     if (isHolding) return "held";
-    const about = { action: "REFUND", decisionId: "dec_1", traceId: "4bf9" };
+    const about = { action: "REFUND", decisionId: "dec_1", traceId: "4bf9", consumer: "bot" };
     const use = await store.consumePermit({ tenant, jti: request.jti, approvalId: undefined, ...about });
     return use.kind;
   });

@@ -33,6 +33,8 @@ for _, key in ipairs(redis.call("KEYS", "hp:{*")) do
     end
   elseif kind == "permit" then
     if redis.call("HEXISTS", key, "expires") == 1 then redis.call("HSET", key, "expires", earlier(redis.call("HGET", key, "expires"))) end
+    local held_until = redis.call("HGET", key, "lock_until")
+    if held_until and held_until ~= "" then redis.call("HSET", key, "lock_until", earlier(held_until)) end
     reserved_earlier(key)
   elseif kind == "limit" then
     local all = redis.call("HGETALL", key)

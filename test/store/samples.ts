@@ -75,7 +75,7 @@ export function aPermit(tenant: string, approvalId?: string, more: Partial<Permi
 
 export function aUse(permit: PermitRecord): ConsumePermit {
   const { tenant, jti, approvalId } = permit;
-  return { tenant, jti, approvalId, action: 'REFUND "x"', decisionId: "dec_1", traceId: "4bf9" };
+  return { tenant, jti, approvalId, action: 'REFUND "x"', decisionId: "dec_1", traceId: "4bf9", consumer: "bot" };
 }
 
 export const HOSTILE_IDS: readonly string[] = [

@@ -12,7 +12,7 @@ export const apiKeyCommand = defineCommand({
   options: {
     id: { kind: "text", value: "NAME", meaning: "Name of the credential, which records show (my-key)" },
     tenant: { kind: "text", value: "NAME", meaning: "Tenant it belongs to (default)" },
-    scopes: { kind: "text", value: "A,B", meaning: "Of decide, review, operate (decide)" },
+    scopes: { kind: "text", value: "A,B", meaning: "Of decide, review, operate, ingest (decide)" },
     roles: { kind: "text", value: "A,B", meaning: "Roles it may claim (decide) or has (review); * for any" },
     actors: { kind: "text", value: "A,B", meaning: "Ids it may propose as (its own); * for any" },
     type: { kind: "text", value: "NAME", meaning: "What it is, as records show it: service, human, agent (service)" },
@@ -107,7 +107,7 @@ function text(
 - id: ${JSON.stringify(id)}
   sha256: ${sha256}
   tenant: ${JSON.stringify(tenant)}
-  scopes: ${JSON.stringify(scopes)}            # decide, review, operate
+  scopes: ${JSON.stringify(scopes)}            # decide, review, operate, ingest
   actors: ${JSON.stringify(actors)}     # ids it may act as; "*" for any
   roles: ${JSON.stringify(roles)}                   # roles it may claim (decide) or has (review)
   on_behalf_of: ${JSON.stringify(on_behalf_of ?? [])}            # ids it may act for; "*" for any

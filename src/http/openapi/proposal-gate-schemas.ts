@@ -1,7 +1,9 @@
 /** What the routes of proposal gates answer, to the last member. */
 import { z } from "zod";
 import { identifier, jsonObject, jsonValue } from "../../core/schema.ts";
-import { approvalStatus, problem, reason, time, traceId } from "./response-schemas.ts";
+import { approvalStatus, limit, problem, reason, time, traceId } from "./response-schemas.ts";
+
+const limits = z.array(limit).describe("What is left of each, and when it resets");
 
 const trace = { trace_id: traceId };
 const asked = { action: identifier.describe("Its name"), entity_id: identifier };
@@ -13,6 +15,7 @@ export const gateDecision = z.strictObject({
   message: z.string().describe("What to do now"),
   details: z.array(reason),
   decision_id: identifier,
+  limits: limits.optional(),
   parameters: jsonObject.optional().describe("Run the action with these instead"),
   approval_id: identifier.optional(),
   permit: z.string().optional().describe("Compact JWS: shown where the action runs, to be consumed"),
@@ -31,6 +34,8 @@ export const actionExecuted = z.strictObject({
     event: identifier.optional().describe("That followed, where the contract names one"),
     state: identifier.nullable().optional().describe("Of the entity after it"),
     version: z.int().min(0).optional().describe("Of the entity after it"),
+    applied: z.literal(false).optional().describe("The event led nowhere from where the entity stood by then"),
+    refusal: z.literal("no_transition").optional(),
     decision_id: identifier,
     execution_id: identifier,
   }),
@@ -53,7 +58,13 @@ export const actionUnknown = z.strictObject({
   ...outcome,
 });
 
-const refused = { ...asked, decision_id: identifier, reasons: z.array(reason), ...trace };
+const refused = {
+  ...asked,
+  decision_id: identifier,
+  reasons: z.array(reason),
+  limits: limits.optional(),
+  ...trace,
+};
 
 const blocked = z.strictObject({ error: z.literal("action blocked"), ...refused });
 

@@ -59,7 +59,7 @@ export const problem = z.strictObject({
   trace_id: traceId,
 });
 
-const limit = z.strictObject({
+export const limit = z.strictObject({
   key: z.string().describe("As policy built it"),
   limit: z.number(),
   used: z.number(),

@@ -1,5 +1,6 @@
 /** What a domain file says against itself: states that no event leads to, actions that no state allows. */
 import { ANY_STATE, type EntityType, type Transition } from "../../core/domain.ts";
+import type { Json, JsonObject } from "../../core/types.ts";
 import type { ActionSource, DomainSource, EntitySource, Named } from "./domain-source.ts";
 import type { Findings } from "./finding.ts";
 import { memberOf, positionAt } from "./located.ts";
@@ -17,7 +18,18 @@ export function checkDomain(domain: DomainSource): void {
   const lifecycles = new Map(
     domain.entities.map((entity): [string, Lifecycle] => [entity.type.name, checkEntity(findings, entity)]),
   );
-  for (const action of domain.actions) checkAction(findings, action, lifecycles);
+  for (const action of domain.actions) {
+    checkAction(findings, action, lifecycles);
+    warnOfTwoAtOnce(findings, action);
+  }
+}
+
+/** Whoever binds a permit to a version may take that for more: the entity moves only after the action has run. */
+function warnOfTwoAtOnce(findings: Findings, { name, at, event, executor, contract }: ActionSource): void {
+  const binds = isObject(contract.permit) && contract.permit.bind_entity_version === true;
+  if (!binds || event === undefined || executor === undefined || "lock" in contract || "limits" in contract) return;
+  const advice = "give it a lock, or a limit of 1, kept by entity.id";
+  findings.warn(at, `${name} can run twice at once: its state moves only after it has run; ${advice}`);
 }
 
 function checkEntity(findings: Findings, { type, node }: EntitySource): Lifecycle {
@@ -118,4 +130,8 @@ function checkEvent(
       event.at,
       `${name} is allowed in any state, and from ${stuck.join(", ")} ${event.name} leads nowhere`,
     );
+}
+
+function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -14,7 +14,14 @@ import {
   usedApproval,
 } from "../../core/approval-state.ts";
 import { ConflictError } from "../../core/errors.ts";
-import { approvalIdIn, CONTEXT_PARTITION, executionIdOf, isApprovalId, isPermitId } from "../../core/partition.ts";
+import {
+  approvalIdIn,
+  CONTEXT_PARTITION,
+  executionIdOf,
+  isApprovalId,
+  isPermitId,
+  permitOfExecution,
+} from "../../core/partition.ts";
 import type {
   Approval,
   ApprovalPage,
@@ -51,6 +58,7 @@ import { useOfReport } from "../use-of-report.ts";
 import { EmbeddedContext } from "./embedded-context.ts";
 import type { Holding } from "./holding-rows.ts";
 import type { MonotoneClock } from "./monotone-clock.ts";
+import { permitState } from "./settle.ts";
 import type { Tables } from "./tables.ts";
 import { Transactions } from "./transactions.ts";
 
@@ -172,7 +180,8 @@ export class EmbeddedStore implements Store {
       const permit = this.#permit(tables, jti, nowMs);
       if (permit === undefined) return undefined;
       const { approvalId, uses, usesLeft, expiresAtMs, subjectText } = permit;
-      return { jti, tenant, approvalId, uses, usesLeft, expiresAtMs, subjectText };
+      const state = permitState(permit, nowMs);
+      return { jti, tenant, approvalId, uses, usesLeft, expiresAtMs, subjectText, state };
     });
   }
 
@@ -184,6 +193,11 @@ export class EmbeddedStore implements Store {
     );
     if (result.kind === "consumed" && approvalId !== undefined) this.#waiters.changed(tenant, approvalId);
     return result;
+  }
+
+  async readExecution(tenant: Tenant, executionId: string): Promise<Execution | undefined> {
+    if (!isTenant(tenant) || permitOfExecution(executionId) === undefined) return undefined;
+    return this.#transactions.read("read an execution", tenant, (tables) => tables.execution(executionId)?.execution);
   }
 
   async reportExecution(request: ReportExecution): ReturnType<Store["reportExecution"]> {
@@ -409,11 +423,12 @@ function contextRefusal(
 }
 
 function openExecution(request: ConsumePermit, executionId: string, consumedAtMs: number): Execution {
-  const { tenant, jti, action, decisionId, traceId } = request;
+  const { tenant, jti, action, decisionId, traceId, consumer } = request;
   return {
     action,
     decisionId,
     traceId,
+    consumer,
     consumedAtMs,
     executionId,
     jti,

@@ -27,7 +27,11 @@ export interface Holding {
   readonly purgeAtMs?: number | undefined;
 }
 
-const LOCK: Shape<HeldLock> = { id: (value) => typeof value === "string" && isDigest(value), fence: isCount };
+const LOCK: Shape<HeldLock> = {
+  id: (value) => typeof value === "string" && isDigest(value),
+  fence: isCount,
+  untilMs: isCount,
+};
 
 const HOLDING: Omit<Shape<Holding>, "jti"> = {
   expiresAtMs: isCount,
@@ -79,8 +83,9 @@ export class HoldingRows {
 
   /** From the first use on the charges stay, whatever becomes of the permit. */
   consumed(holding: Holding, purgeAtMs: number): void {
-    const { purge, limits } = this.#parts;
+    const { purge, limits, locks } = this.#parts;
     if (holding.state === "reserved") for (const charge of holding.charges) limits.keep(charge, holding);
+    if (holding.lock !== undefined) locks.extend(holding.lock, holding.jti);
     if (holding.purgeAtMs !== undefined) purge.remove(holding.purgeAtMs, "holding", holding.jti);
     purge.put(purgeAtMs, "holding", holding.jti);
     this.#put({ ...holding, state: "spent", consumed: holding.consumed + 1, purgeAtMs });

@@ -29,6 +29,8 @@ interface Lock {
 export interface HeldLock {
   readonly id: Digest;
   readonly fence: number;
+  /** How long it is held from the permit's first use on. */
+  readonly untilMs: number;
 }
 
 type Refusal = Extract<SettleResult, { readonly kind: "locked" | "queue_full" }>;
@@ -67,11 +69,24 @@ export class LockRows {
   }
 
   /** Needs `refusal` to have said nothing, in the same step. */
-  take(request: LockRequest, jti: string, nowMs: number): Holder {
-    const kept = this.#read(request.id);
-    const holder = { jti, fence: this.#nextFence(), expiresAtMs: nowMs + request.ttlMs };
-    this.#write(request.id, kept, { holder, tickets: without(liveAt(kept, nowMs).tickets, jti) });
+  take(id: Digest, { jti, endsAtMs }: Ticket, nowMs: number): Holder {
+    const kept = this.#read(id);
+    const holder = { jti, fence: this.#nextFence(), expiresAtMs: endsAtMs };
+    this.#write(id, kept, { holder, tickets: without(liveAt(kept, nowMs).tickets, jti) });
     return holder;
+  }
+
+  heldBy(id: Digest, jti: string, nowMs: number): { readonly fence: number; readonly expiresAtMs: number } | undefined {
+    const { holder } = liveAt(this.#read(id), nowMs);
+    return holder?.jti === jti ? { fence: holder.fence, expiresAtMs: holder.expiresAtMs } : undefined;
+  }
+
+  /** From its permit's first use on. */
+  extend({ id, fence, untilMs }: HeldLock, jti: string): void {
+    const kept = this.#read(id);
+    const { holder } = kept;
+    if (holder?.jti !== jti || holder.fence !== fence || holder.expiresAtMs >= untilMs) return;
+    this.#write(id, kept, { ...kept, holder: { ...holder, expiresAtMs: untilMs } });
   }
 
   isHeld({ id, fence }: HeldLock, jti: string, nowMs: number): boolean {

@@ -1,7 +1,8 @@
 /** One decision's whole effect on the shared context. Runs inside one write transaction; checks first, writes last. */
-import type { LimitUse, SessionRecord, Settle, SettleResult } from "../../core/context.ts";
+import type { LimitUse, PermitState, SessionRecord, Settle, SettleResult } from "../../core/context.ts";
 import type { Tenant } from "../../core/types.ts";
 import { LIMITS } from "../limits.ts";
+import type { KeptPermit } from "../record-text.ts";
 import type { Charge, Reservation, WeighedLimit } from "./limit-rows.ts";
 import type { HeldLock } from "./lock-rows.ts";
 import type { Budget } from "./purge-rows.ts";
@@ -23,10 +24,18 @@ export function settle(tables: Tables, request: Settle, at: SettleAt): SettleRes
   return exceeded(weighed) ?? locked(tables, request, at.nowMs) ?? apply(tables, { request, weighed, at });
 }
 
-function repeated(tables: Tables, { jti }: Settle, at: SettleAt): SettleResult | undefined {
+function repeated(tables: Tables, { jti, lock }: Settle, at: SettleAt): SettleResult | undefined {
   const permit = tables.livePermit(jti, at.nowMs, at.graceMs);
   if (permit === undefined) return undefined;
-  return { kind: "repeated", subjectText: permit.subjectText, fence: tables.holdings.get(jti)?.lock?.fence };
+  const { subjectText } = permit;
+  const held = lock === undefined ? undefined : tables.locks.heldBy(lock.id, jti, at.nowMs);
+  return { kind: "repeated", subjectText, state: permitState(permit, at.nowMs), lock: held };
+}
+
+export function permitState({ isCancelled, uses, usesLeft, expiresAtMs }: KeptPermit, nowMs: number): PermitState {
+  if (isCancelled === true) return "dead";
+  if (usesLeft < uses) return "used";
+  return expiresAtMs <= nowMs ? "dead" : "live";
 }
 
 function stale(tables: Tables, { entity, session }: Settle, nowMs: number): SettleResult | undefined {
@@ -59,9 +68,12 @@ function apply(
   const { jti, lock, session, limits } = request;
   const reservation = reservationOf(request);
   const charges = limits.map((limit) => tables.limits.charge(limit, at.nowMs, reservation));
-  const holder = lock === undefined ? undefined : tables.locks.take(lock, jti, at.nowMs);
+  const untilMs = at.nowMs + (lock?.ttlMs ?? 0);
+  // Until the permit is used, its lock ends with it.
+  const endsAtMs = Math.min(untilMs, request.permit?.expiresAtMs ?? untilMs);
+  const holder = lock === undefined ? undefined : tables.locks.take(lock.id, { jti, endsAtMs }, at.nowMs);
   if (session !== undefined) tables.context.putSession(session, at.nowMs);
-  const held = lock === undefined || holder === undefined ? undefined : { id: lock.id, fence: holder.fence };
+  const held = lock === undefined || holder === undefined ? undefined : { id: lock.id, fence: holder.fence, untilMs };
   registerPermit(tables, request, { at, charges: reservation === undefined ? [] : charges, held });
   const uses = limits.map(
     (limit, index): LimitUse => ({
@@ -70,7 +82,7 @@ function apply(
       resetsAtMs: tables.limits.resetsAtMs(limit, at.nowMs),
     }),
   );
-  const taken = holder === undefined ? undefined : { fence: holder.fence, expiresAtMs: holder.expiresAtMs };
+  const taken = holder === undefined ? undefined : { fence: holder.fence, expiresAtMs: untilMs };
   return { kind: "settled", limits: uses, lock: taken, atMs: at.nowMs };
 }
 

@@ -12,6 +12,7 @@ import {
   isPermitId,
   type Partition,
   partitionOfId,
+  permitOfExecution,
 } from "../../core/partition.ts";
 import type {
   Approval,
@@ -58,7 +59,7 @@ import { issuePermit } from "./scripts/issue-permit.ts";
 import { listOverdue } from "./scripts/list-overdue.ts";
 import { openApproval } from "./scripts/open-approval.ts";
 import { readApproval } from "./scripts/read-approval.ts";
-import { readUnknownExecution } from "./scripts/read-execution.ts";
+import { readExecution } from "./scripts/read-execution.ts";
 import { readPermit } from "./scripts/read-permit.ts";
 import { reportExecution } from "./scripts/report-execution.ts";
 import { reviewApproval } from "./scripts/review-approval.ts";
@@ -222,6 +223,14 @@ export class RedisStore implements Store {
     });
   }
 
+  readExecution(tenant: Tenant, executionId: string): Promise<Execution | undefined> {
+    return this.#within("read an execution", async () => {
+      const named = permitOfExecution(executionId);
+      const keys = named === undefined ? undefined : permitKeys(tenant, named.jti);
+      return keys === undefined ? undefined : readExecution(this.#link, keys, { tenant, executionId });
+    });
+  }
+
   reportExecution(request: ReportExecution): ReturnType<Store["reportExecution"]> {
     return this.#within("report an execution", async () => {
       const { tenant, jti } = request;
@@ -247,10 +256,10 @@ export class RedisStore implements Store {
       const page = await this.#page(tenant, (keys) => keys.unknown(), { limit, cursor, isNewestFirst: false });
       const read = await Promise.all(
         page.rows.map((row) =>
-          readUnknownExecution(this.#link, keysOfRow(tenant, row), { tenant, executionId: idOfSortKey(row) }),
+          readExecution(this.#link, keysOfRow(tenant, row), { tenant, executionId: idOfSortKey(row) }),
         ),
       );
-      return { executions: read.filter((one): one is Execution => one !== undefined), cursor: page.cursor };
+      return { executions: read.filter((one): one is Execution => one?.status === "unknown"), cursor: page.cursor };
     });
   }
 

@@ -87,6 +87,13 @@ if ARGV[9] ~= "" or ARGV[10] ~= "" then
   redis.call("HSET", KEYS[3], "reserved", ARGV[9], "lock", ARGV[10], "fence", p[9])
   redis.call("HINCRBY", KEYS[3], "open", 1)
 end
+if ARGV[10] ~= "" then
+  -- From its first use on the lock is held for as long as policy said.
+  local held_until = redis.call("HGET", KEYS[1], "lock_until")
+  if held_until and tonumber(held_until) > now then
+    redis.call("SET", KEYS[12], ARGV[2] .. " " .. p[9] .. " " .. held_until, "PXAT", held_until)
+  end
+end
 redis.call("PEXPIREAT", KEYS[3], retained_until)
 redis.call("ZADD", KEYS[4], 0, string.format("%015.0f", now) .. ":" .. execution_id)
 local approval_id = ARGV[3] == "" and "" or ',"approvalId":"' .. ARGV[3] .. '"'

@@ -30,10 +30,10 @@ export async function consumePermit(
   keys: PartitionKeys,
   { request, retentionMs, held }: ConsumePermitArguments,
 ): Promise<(ConsumePermitResult & { readonly factId?: string }) | Reread> {
-  const { tenant, jti, approvalId, action, decisionId, traceId } = request;
+  const { tenant, jti, approvalId, action, decisionId, traceId, consumer } = request;
   const permit = keys.permit(jti);
   // JSON members for the execution's record: the script never has to quote a text.
-  const about = JSON.stringify({ action, decisionId, traceId }).slice(1, -1);
+  const about = JSON.stringify({ action, decisionId, traceId, consumer }).slice(1, -1);
   const [word, first = "", usesLeft, atMs, factId = ""] = await runner.run(
     SCRIPT,
     [

@@ -8,8 +8,8 @@ import { loadScript, type ScriptRunner } from "./script.ts";
 
 const SCRIPT = loadScript(import.meta.url, "read-execution", 1);
 
-/** An execution whose outcome is unknown, or undefined where it has been reported or forgotten meanwhile. */
-export async function readUnknownExecution(
+/** Undefined where there is none, or none any more. */
+export async function readExecution(
   runner: ScriptRunner,
   keys: PartitionKeys,
   { tenant, executionId }: { readonly tenant: Tenant; readonly executionId: string },
@@ -20,6 +20,7 @@ export async function readUnknownExecution(
   const [word, text = ""] = await runner.run(SCRIPT, [keys.executions(jti)], [tenant, jti, use, executionId]);
   switch (word) {
     case "unknown":
+    case "reported":
       return executionOfText(text);
     case "gone":
       return undefined;

@@ -1,8 +1,10 @@
+import type { PermitState } from "../../../core/context.ts";
 import type { PermitRecord } from "../../../core/ports.ts";
 import { permitOfText } from "../../record-text.ts";
 import type { PartitionKeys } from "../keys.ts";
 import { badReply } from "./bad-reply.ts";
 import { loadScript, type ScriptRunner } from "./script.ts";
+import { stateOf } from "./settle.ts";
 
 const SCRIPT = loadScript(import.meta.url, "read-permit", 1);
 
@@ -10,8 +12,8 @@ export async function readPermit(
   runner: ScriptRunner,
   keys: PartitionKeys,
   jti: string,
-): Promise<(PermitRecord & { readonly usesLeft: number }) | undefined> {
-  const [word, tenant, approvalId, uses, usesLeft, expiresAtMs, subjectText] = await runner.run(
+): Promise<(PermitRecord & { readonly usesLeft: number; readonly state: PermitState }) | undefined> {
+  const [word, tenant, approvalId, uses, usesLeft, expiresAtMs, subjectText, state = ""] = await runner.run(
     SCRIPT,
     [keys.permit(jti)],
     [],
@@ -28,7 +30,7 @@ export async function readPermit(
         subjectText,
       };
       const permit = permitOfText(JSON.stringify(members));
-      return { ...permit, approvalId: permit.approvalId };
+      return { ...permit, approvalId: permit.approvalId, state: stateOf(state) };
     }
     case "not_found":
       return undefined;

@@ -7,7 +7,8 @@
 --       17 permit's subject, 18 is a reservation (1 or 0), 19 distinct values max, 20 rows to tidy at most,
 --       then for each limit: hash, limit, cost, ms of a bucket, ms that a bucket counts from its beginning, value ("" for none),
 --       is binding (1 or 0)
--- Replies: {"settled", now ms, fence, lock's expiry, (used, resets, is exceeded) of each limit} | {"repeated", subject, fence}
+-- Replies: {"settled", now ms, fence, lock's expiry, (used, resets, is exceeded) of each limit}
+--          | {"repeated", subject, "live"|"used"|"dead", fence, lock's expiry}, the last two "" unless it holds the lock
 --          | {"stale", entity, session version, session text} | {"exceeded", (used, resets, is exceeded) of each limit}
 --          | {"locked", is waiting, ahead, expiry} | {"queue_full"} | {"tidied"} | {"corrupt"}
 --          "" for what is not. "tidied": there was more to tidy up than one call may; nothing is settled, ask again.
@@ -48,10 +49,31 @@ local function entity_of(key)
   return record[1] and record[2] and record[1] .. ',"changedAtMs":' .. record[2] .. "}" or ""
 end
 
+local time = redis.call("TIME")
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now_text = integer(now)
+
+local function run_of_server()
+  local info = redis.call("INFO", "server", "replication")
+  return string.match(info, "run_id:(%x+)") .. ":" .. string.match(info, "master_replid:(%x+)")
+end
+
 if redis.call("EXISTS", KEYS[1]) == 1 then
-  local known = redis.call("HMGET", KEYS[1], "subject", "fence")
-  if not known[1] then return { "corrupt" } end
-  return { "repeated", known[1], known[2] or "" }
+  local known = redis.call("HMGET", KEYS[1], "subject", "uses", "left", "expires", "run", "cancelled", "lock", "fence")
+  for i = 1, 5 do
+    if not known[i] then return { "corrupt" } end
+  end
+  local state = "live"
+  if known[6] then state = "dead"
+  -- What another run of the server registered, this one may have forgotten the use of.
+  elseif known[2] ~= known[3] or known[5] ~= run_of_server() then state = "used"
+  elseif tonumber(known[4]) <= now then state = "dead" end
+  local fence, expires = "", ""
+  if ARGV[8] ~= "" and known[7] == ARGV[8] and known[8] then
+    local holder, ends = string.match(redis.call("GET", KEYS[5]) or "", "^([%w_]+ %d+) (%d+)$")
+    if holder == ARGV[2] .. " " .. known[8] and tonumber(ends) > now then fence, expires = known[8], ends end
+  end
+  return { "repeated", known[1], state, fence, expires }
 end
 
 local has_entity, has_session = ARGV[3] ~= "", ARGV[4] ~= ""
@@ -60,10 +82,6 @@ if (has_entity and (redis.call("HGET", KEYS[2], "version") or "0") ~= ARGV[3])
   local session = has_session and redis.call("HMGET", KEYS[3], "version", "text") or {}
   return { "stale", has_entity and entity_of(KEYS[2]) or "", session[1] or "", session[2] or "" }
 end
-
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local now_text = integer(now)
 
 local budget, limits, is_refused = tonumber(ARGV[20]), {}, false
 
@@ -227,8 +245,13 @@ for _, l in ipairs(limits) do
   say_limit(l, l.after)
 end
 if has_lock then
-  fence, lock_expires = integer(redis.call("INCR", KEYS[4])), integer(now + tonumber(ARGV[9]))
-  redis.call("SET", KEYS[5], ARGV[2] .. " " .. fence .. " " .. lock_expires, "PXAT", lock_expires)
+  -- Never below the time: a server that lost its counter does not give a fence again that somebody has seen.
+  fence = integer(math.max(tonumber(redis.call("GET", KEYS[4]) or "0") + 1, now))
+  redis.call("SET", KEYS[4], fence)
+  lock_expires = integer(now + tonumber(ARGV[9]))
+  -- Until the permit is used, its lock ends with it.
+  local ends = ARGV[15] == "" and lock_expires or integer(math.min(tonumber(lock_expires), tonumber(ARGV[15])))
+  redis.call("SET", KEYS[5], ARGV[2] .. " " .. fence .. " " .. ends, "PXAT", ends)
   if place then
     redis.call("ZREM", KEYS[6], ARGV[2])
     redis.call("ZREM", KEYS[7], ARGV[2])
@@ -241,10 +264,8 @@ if has_session then
 end
 if ARGV[13] ~= "" then
   -- As issue-permit.lua, and what it rests on.
-  local info = redis.call("INFO", "server", "replication")
-  local run = string.match(info, "run_id:(%x+)") .. ":" .. string.match(info, "master_replid:(%x+)")
   redis.call("HSET", KEYS[1], "tenant", ARGV[1], "approval", ARGV[14], "uses", ARGV[13], "left", ARGV[13], "expires", ARGV[15], "subject", ARGV[17],
-    "run", run, "reserved", table.concat(reserved, ";"), "lock", ARGV[8], "fence", fence)
+    "run", run_of_server(), "reserved", table.concat(reserved, ";"), "lock", ARGV[8], "fence", fence, "lock_until", lock_expires)
   redis.call("PEXPIREAT", KEYS[1], integer(tonumber(ARGV[15]) + tonumber(ARGV[16])))
 end
 return reply

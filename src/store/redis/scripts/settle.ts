@@ -2,6 +2,7 @@ import {
   type LimitCharge,
   type LimitUse,
   LOCK_QUEUE_MAX,
+  type PermitState,
   type Settle,
   type SettleResult,
   TICKET_LEASE_MS,
@@ -108,11 +109,11 @@ function resultOf(
   const [first = "", second = "", third = ""] = parts;
   switch (word) {
     case "settled": {
-      const lock = second === "" ? undefined : { fence: Number(second), expiresAtMs: Number(third) };
+      const lock = lockOf(second, third);
       return { kind: "settled", limits: usesOf(request.limits, parts.slice(3)), lock, atMs: Number(first) };
     }
     case "repeated":
-      return { kind: "repeated", subjectText: first, fence: second === "" ? undefined : Number(second) };
+      return { kind: "repeated", subjectText: first, state: stateOf(second), lock: lockOf(third, parts[3] ?? "") };
     case "stale":
       return {
         kind: "stale",
@@ -129,6 +130,15 @@ function resultOf(
     default:
       throw badReply(SCRIPT, word);
   }
+}
+
+function lockOf(fence: string, expires: string): { readonly fence: number; readonly expiresAtMs: number } | undefined {
+  return fence === "" ? undefined : { fence: Number(fence), expiresAtMs: Number(expires) };
+}
+
+export function stateOf(word: string): PermitState {
+  if (word === "live" || word === "used" || word === "dead") return word;
+  throw badReply(SCRIPT, word);
 }
 
 /** Three parts for each limit, in their order. */
