@@ -12,7 +12,7 @@ import { canonicalData } from "../core/digest.ts";
 import { HoldpointError } from "../core/errors.ts";
 import { type Proposal, parseProposal } from "../core/proposal.ts";
 import { type Reading, readJson } from "../core/read-json.ts";
-import { parseReading } from "../core/schema.ts";
+import { parseReading, ROLES_MAX } from "../core/schema.ts";
 import type { EntityRef, Json, Outcome, Tenant } from "../core/types.ts";
 import type { ExecuteActionAnswer, ExecutedDecision } from "../gate/execute.ts";
 import { sourceOf } from "../http/authenticate.ts";
@@ -33,7 +33,7 @@ export function proposalGateRoutes(http: HttpContext): Router {
   router.post("/v1/proposals/decide", (request, response) =>
     answer(http, request, response, async (exchange) => {
       const body = parseReading(proposalGateDecideSchema, exchange.reading, "proposal");
-      const decision = await decide(http, exchange, decidedProposal(body));
+      const decision = await decide(http, exchange, decidedProposal(body, exchange.caller));
       return { status: 200, body: decidedView(body.id, decision) };
     }),
   );
@@ -102,17 +102,22 @@ function proposalOf(value: { readonly [key: string]: unknown }): Proposal {
   return parseProposal(readJson(canonicalData(value), { bytesMax: Number.POSITIVE_INFINITY, depthMax: 256 }));
 }
 
-function decidedProposal(body: z.infer<typeof proposalGateDecideSchema>): Proposal {
+function decidedProposal(body: z.infer<typeof proposalGateDecideSchema>, caller: Caller): Proposal {
   const { id, action_name, parameters = {}, entity_id, entity_type, context, approval_id } = body;
   const entity = entity_id === undefined ? {} : { entity: { type: entity_type, id: entity_id } };
   return proposalOf({
     id,
     action: { name: action_name, arguments: parameters },
-    actor: body.actor ?? { id: body.actor_id },
+    actor: body.actor ?? { id: body.actor_id, ...rolesOf(caller) },
     ...entity,
     ...(context === undefined ? {} : { context }),
     ...(approval_id === undefined ? {} : { approval_id }),
   });
+}
+
+/** An actor that is named by its id alone has the roles that its credential lists. */
+function rolesOf({ roles }: Caller): object {
+  return roles === "any" || roles.size > ROLES_MAX ? {} : { roles: [...roles] };
 }
 
 function actionProposal(

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type ContextualSidecar, startContextual } from "../support/contextual.ts";
 import { freshId } from "../support/proposals.ts";
-import type { Body } from "../support/sidecar.ts";
+import { type Body, KEYS } from "../support/sidecar.ts";
 
 interface Call {
   readonly headers: IncomingMessage["headers"];
@@ -239,5 +239,13 @@ describe("POST /v1/proposals/decide", () => {
     expect({ status, outcome: body.outcome, message: body.message }).toEqual({ status: 200, outcome, message });
     if (outcome === "approval_required") expect(body).toMatchObject({ reasons: ["approval_required"] });
     if (outcome === "blocked") expect(body.reasons).toEqual(["too_large"]);
+  });
+
+  test("gives an actor that is named by its id alone the roles that its credential lists", async () => {
+    const keyed = await startContextual({ auth: "api_key" });
+    const body = { id: "toolcall", action_name: "PAY", actor_id: "support-agent", context: { now: ALLOW } };
+    expect((await keyed.send({ path: "/v1/proposals/decide", key: KEYS.bot, body })).body.outcome).toBe("allowed");
+    expect(keyed.entries().at(-1).input.actor).toEqual({ id: "support-agent", roles: ["operator"] });
+    await keyed.close();
   });
 });
